@@ -1,0 +1,296 @@
+/**
+ * Every persisted JSON thing: its shape, its one encoder and its one parser. What comes from
+ * outside is parsed here, once; an unknown `requires` means: refuse to read or compact.
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { canonicalJson } from "./canonical-json.ts";
+import { METRICS } from "./metric.ts";
+import { reasonOf, SiltError } from "./silt-error.ts";
+
+export const FORMAT = 1;
+/** Requirements of later formats that this version understands. */
+const UNDERSTOOD: ReadonlySet<string> = new Set();
+
+const header = { format: z.literal(FORMAT), requires: z.array(z.string()) };
+const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
+const lanesHex = z.string().regex(/^[0-9a-f]{32}$/);
+const count = z.number().int().nonnegative();
+const counts = z.object({ put: count, patch: count, delete: count });
+const sums = z.object({ v: lanesHex, t: lanesHex });
+
+export const COLLECTION_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+export const DIMENSION_MAX = 16_384;
+export const SHARDS_MAX = 256;
+
+const objectRef = z.object({
+  key: z.string().min(1),
+  bytes: count,
+  sha256: sha256Hex,
+  codec: z.enum(["none", "tar"]),
+});
+/** Where an immutable object lies, how long it is, and what it hashes to. */
+export type ObjectRef = z.infer<typeof objectRef>;
+
+const vectorField = z.object({
+  name: z.string(),
+  dimension: z.number().int().min(1).max(DIMENSION_MAX),
+  encoding: z.literal("f32le"),
+  metric: z.enum(METRICS),
+  embedder: z.string().nullable(),
+});
+/** One embedding of the records of a collection. */
+export type VectorField = z.infer<typeof vectorField>;
+
+const collectionIdentity = z.object({
+  ...header,
+  collection: z.string().regex(COLLECTION_NAME),
+  storeId: z.string().regex(/^[0-9a-z]{8,32}$/),
+  vectors: z.array(vectorField).length(1),
+  shards: z.number().int().min(1).max(SHARDS_MAX),
+  hash: z.literal("sha256"),
+  createdAt: z.string(),
+  selfSha256: sha256Hex,
+});
+/** What a collection is: written once, never changed. */
+export type CollectionIdentity = z.infer<typeof collectionIdentity>;
+
+const policy = z.object({
+  ...header,
+  compaction: z.object({
+    strategy: z.enum(["tiered", "single"]),
+    /** A merge must grow its largest input at least this many times (tiered). */
+    fanOut: z.number().int().min(2).max(64),
+    /** Below this size all is merged into one segment, whatever the strategy. */
+    smallBytes: count,
+    /** The oldest segment is rewritten when newer ones hold more than this many times its bytes. */
+    rewriteRatio: z.number().positive(),
+    /** All is rewritten when tombstones above the oldest segment pass this share of all rows. */
+    tombstoneRatio: z.number().positive(),
+    /** All is rewritten when a tombstone above the oldest segment is older than this. */
+    tombstoneAgeMs: count,
+    segmentsMax: z.number().int().min(2),
+    runsMax: z.number().int().min(1),
+    bytesMax: count,
+  }),
+  lease: z.object({ ttlMs: count, heartbeatMs: count, skewMs: count }),
+  selfSha256: sha256Hex,
+});
+/** How a collection is kept: may change, by compare-and-swap. */
+export type Policy = z.infer<typeof policy>;
+export type CompactionPolicy = Policy["compaction"];
+
+export const DEFAULT_POLICY: Omit<Policy, "selfSha256"> = {
+  format: FORMAT,
+  requires: [],
+  compaction: {
+    strategy: "tiered",
+    fanOut: 16,
+    smallBytes: 8 * 1024 * 1024,
+    rewriteRatio: 2,
+    tombstoneRatio: 0.2,
+    tombstoneAgeMs: 7 * 24 * 3600 * 1000,
+    segmentsMax: 64,
+    runsMax: 1_000,
+    bytesMax: 1024 * 1024 * 1024,
+  },
+  lease: { ttlMs: 30_000, heartbeatMs: 10_000, skewMs: 2_000 },
+};
+
+const deltaManifest = z.object({
+  ...header,
+  kind: z.literal("delta"),
+  collection: z.string(),
+  storeId: z.string(),
+  shard: z.string(),
+  runId: z.string(),
+  vectors: z.array(vectorField).length(1),
+  rows: counts,
+  replaced: count,
+  sums,
+  source: z.string().nullable(),
+  sqlite: z.object({ name: z.literal("delta.sqlite"), bytes: count, sha256: sha256Hex }),
+});
+/** `delta.json` inside a bundle. */
+export type DeltaManifest = z.infer<typeof deltaManifest>;
+
+const run = z.object({
+  ...header,
+  sequence: z.number().int().positive(),
+  runId: z.string(),
+  delta: objectRef,
+  rows: counts,
+  replaced: count,
+  source: z.string().nullable(),
+  /** The runs that were registered in the same transaction. */
+  companions: z.array(z.object({ collection: z.string(), shard: z.string(), runId: z.string() })),
+  /** The excluded sequence number that this run brings back. */
+  retryOf: z.number().int().positive().nullable(),
+  registeredAt: z.string(),
+  /** Rolling hash of all run ids of the shard up to this one. */
+  runsHash: sha256Hex,
+});
+/** The log entry that registers a delta. */
+export type Run = z.infer<typeof run>;
+
+const segmentDescriptor = z.object({
+  object: objectRef,
+  firstSequence: z.number().int().positive(),
+  lastSequence: z.number().int().positive(),
+  rows: counts,
+  replaced: count,
+  sums,
+  /** When the oldest run that left a delete, patch or replaced parent here was registered. */
+  tombstonesSince: z.string().nullable(),
+  sidecars: z.array(z.object({ kind: z.string(), object: objectRef, segmentSha256: sha256Hex })),
+});
+export type SegmentDescriptor = z.infer<typeof segmentDescriptor>;
+
+const exclusion = z.object({
+  from: z.number().int().positive(),
+  to: z.number().int().positive(),
+  runIds: z.array(z.string()),
+  reason: z.string(),
+  excludedAt: z.string(),
+  /** The run that brought the excluded one back; tombstones since `from` are kept until then. */
+  retriedBy: z.string().nullable(),
+});
+/** A range of runs that the snapshot leaves out, for good. */
+export type Exclusion = z.infer<typeof exclusion>;
+
+const versionRef = z.object({ version: count, commitId: z.string(), manifest: objectRef });
+
+const snapshotManifest = z.object({
+  ...header,
+  kind: z.literal("snapshot"),
+  collection: z.string(),
+  storeId: z.string(),
+  shard: z.string(),
+  version: count,
+  commitId: z.string(),
+  epoch: count,
+  parent: versionRef.nullable(),
+  parentManifestSha256: sha256Hex.nullable(),
+  vectors: z.array(vectorField).length(1),
+  appliedThrough: count,
+  runsHash: sha256Hex,
+  segments: z.array(segmentDescriptor),
+  excluded: z.array(exclusion),
+  stats: z.object({ rows: count, segments: count, bytes: count, committedAt: z.string() }),
+});
+/** One version of a shard: the segments it consists of, oldest first. */
+export type SnapshotManifest = z.infer<typeof snapshotManifest>;
+
+const pointer = z.object({
+  ...header,
+  collection: z.string(),
+  storeId: z.string(),
+  shard: z.string(),
+  version: count,
+  commitId: z.string(),
+  epoch: count,
+  manifest: objectRef,
+  appliedThrough: count,
+  runsHash: sha256Hex,
+  parentCommitId: z.string().nullable(),
+  ancestors: z.array(z.object({ version: count, commitId: z.string() })),
+  committedAt: z.string(),
+  selfSha256: sha256Hex,
+});
+/** The one small object that names the current version of a shard. */
+export type Pointer = z.infer<typeof pointer>;
+
+/** How many ancestors a pointer remembers, to tell a lost answer from a lost race. */
+export const ANCESTORS_MAX = 64;
+
+export function sha256Of(bytes: Uint8Array | string): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+const encoder = new TextEncoder();
+
+/** Canonical JSON bytes of a persisted thing. */
+export function encodeJson(value: object): Uint8Array {
+  return encoder.encode(canonicalJson(value));
+}
+
+/** The same thing with `selfSha256`: the hash of its canonical JSON without that field. */
+export function seal<T extends object>(value: T): T & { selfSha256: string } {
+  return { ...value, selfSha256: sha256Of(encodeJson(value)) };
+}
+
+function parseAs<T>(schema: z.ZodType<T>, what: string, bytes: Uint8Array, sealed: boolean): T {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new SiltError("corrupt", `Cannot read ${what}: it is not JSON (${reasonOf(cause)})`, {
+      cause,
+    });
+  }
+  const requires = z.object({ requires: z.array(z.string()) }).safeParse(raw);
+  const unknown = requires.success ? requires.data.requires.filter((r) => !UNDERSTOOD.has(r)) : [];
+  if (unknown.length > 0) {
+    throw new SiltError(
+      "invalid",
+      `Cannot read ${what}: it requires ${unknown.join(", ")}, which this version of Silt does not know; upgrade Silt`,
+    );
+  }
+  const parsed = schema.safeParse(raw);
+  if (!parsed.success) {
+    throw new SiltError("corrupt", `Cannot read ${what}: ${z.prettifyError(parsed.error)}`, {
+      cause: parsed.error,
+    });
+  }
+  if (sealed) {
+    const { selfSha256, ...rest } = raw as { selfSha256: string };
+    if (sha256Of(encodeJson(rest)) !== selfSha256) {
+      throw new SiltError(
+        "corrupt",
+        `Cannot read ${what}: its content does not match its own hash`,
+      );
+    }
+  }
+  return parsed.data;
+}
+
+export const parseCollection = (bytes: Uint8Array, what: string): CollectionIdentity =>
+  parseAs(collectionIdentity, what, bytes, true);
+export const parsePolicy = (bytes: Uint8Array, what: string): Policy =>
+  parseAs(policy, what, bytes, true);
+export const parsePointer = (bytes: Uint8Array, what: string): Pointer =>
+  parseAs(pointer, what, bytes, true);
+export const parseManifest = (bytes: Uint8Array, what: string): SnapshotManifest =>
+  parseAs(snapshotManifest, what, bytes, false);
+export const parseDeltaManifest = (bytes: Uint8Array, what: string): DeltaManifest =>
+  parseAs(deltaManifest, what, bytes, false);
+export const parseRun = (bytes: Uint8Array, what: string): Run => parseAs(run, what, bytes, false);
+
+const guard = z.object({
+  ...header,
+  uri: z.string(),
+  /** Family of pipelines that shares guards, e.g. `images`. */
+  family: z.string(),
+  rev: z.number().int().positive(),
+  /** SHA-256 of the source's bytes, or null when the source is gone. */
+  sourceDigest: sha256Hex.nullable(),
+  pipelineId: z.string(),
+  /** What the source was last turned into. */
+  runs: z.array(
+    z.object({
+      collection: z.string(),
+      storeId: z.string(),
+      shard: z.string(),
+      runId: z.string(),
+      sequence: z.number().int().positive(),
+    }),
+  ),
+  /** Why the last attempt failed; null when it went well. */
+  failure: z.object({ sourceDigest: sha256Hex, reason: z.string(), at: z.string() }).nullable(),
+  /** Which host and folder a file was read from; prune looks only at its own. */
+  root: z.string().nullable(),
+});
+/** The log's item about a source. */
+export type Guard = z.infer<typeof guard>;
+export const parseGuard = (bytes: Uint8Array, what: string): Guard =>
+  parseAs(guard, what, bytes, false);
