@@ -255,6 +255,14 @@ export interface MergedSegment {
   readonly account: MergeAccount;
 }
 
+export interface MergeOptions {
+  /** The contiguous range of runs that the output stands for, excluded ones included. */
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+  readonly rule: DropRule;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** A private temporary place; disposing it removes everything it made. */
 export interface Workbench extends AsyncDisposable {
   /** Bytes that can still be written here. */
@@ -284,8 +292,7 @@ export interface Workbench extends AsyncDisposable {
   merge(
     owner: SegmentOwner,
     inputs: readonly MergeInput[],
-    rule: DropRule,
-    options: { readonly signal?: AbortSignal },
+    options: MergeOptions,
   ): Promise<MergedSegment>;
 }
 

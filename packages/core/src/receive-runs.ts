@@ -1,0 +1,111 @@
+/**
+ * Fetching the bundles of runs, and telling poison from a sick environment: poison excludes one run
+ * for good, so it must be certain (F23, F57).
+ */
+import type { Pointer, Run } from "./formats.ts";
+import type { MergeInput, Ports, SegmentOwner, Workbench } from "./ports.ts";
+import { hashObject } from "./publish-delta.ts";
+import { SiltError } from "./silt-error.ts";
+import { readPointer } from "./snapshot-pointer.ts";
+
+export type ReceivedRun =
+  | { readonly outcome: "sound"; readonly run: Run; readonly input: MergeInput }
+  | { readonly outcome: "poison"; readonly run: Run; readonly reason: string };
+
+type Fetched = ReceivedRun | { readonly outcome: "missing"; readonly run: Run };
+
+interface ReceiveOptions {
+  readonly signal?: AbortSignal;
+  readonly giveUp?: ReadonlySet<string>;
+  readonly onProgress?: (step: string, done: number, total: number) => void;
+}
+
+/**
+ * Receives the bundles of `runs`, in order. A suspect is fetched a second time; a missing bundle is
+ * never poison by itself; several suspects at once also need a known object that reads well.
+ */
+export async function receiveRuns(
+  ports: Ports,
+  workbench: Workbench,
+  owner: SegmentOwner,
+  runs: readonly Run[],
+  base: Pointer,
+  options: ReceiveOptions,
+): Promise<readonly ReceivedRun[]> {
+  const received: Fetched[] = [];
+  for (const [index, run] of runs.entries()) {
+    options.signal?.throwIfAborted();
+    if (options.giveUp?.has(run.runId)) {
+      received.push({ outcome: "poison", run, reason: "given up by an operator" });
+      continue;
+    }
+    let fetched = await fetchRun(ports, workbench, owner, run);
+    if (fetched.outcome !== "sound") fetched = await fetchRun(ports, workbench, owner, run);
+    received.push(fetched);
+    options.onProgress?.("fetch", index + 1, runs.length);
+  }
+  const suspects = received.filter((run) => run.outcome !== "sound");
+  const missing = suspects.find((run) => run.outcome === "missing");
+  if (missing !== undefined || suspects.length > 1) {
+    await checkSurroundings(ports, owner, received, base, missing?.run);
+  }
+  return received.filter((run): run is ReceivedRun => run.outcome !== "missing");
+}
+
+async function fetchRun(
+  ports: Ports,
+  workbench: Workbench,
+  owner: SegmentOwner,
+  run: Run,
+): Promise<Fetched> {
+  const found = await ports.objects.read(run.delta.key);
+  if (found.outcome === "absent") return { outcome: "missing", run };
+  const received = await workbench.receiveDelta(owner, run, found.body);
+  return received.outcome === "sound"
+    ? { outcome: "sound", run, input: received.input }
+    : { outcome: "poison", run, reason: received.reason };
+}
+
+/** Throws unless the store is well: same pointer, and a known object under `deltas/` reads as it should. */
+async function checkSurroundings(
+  ports: Ports,
+  owner: SegmentOwner,
+  received: readonly Fetched[],
+  base: Pointer,
+  missing: Run | undefined,
+): Promise<void> {
+  const { pointer } = await readPointer(ports.objects, owner);
+  if (pointer.commitId !== base.commitId) {
+    throw new SiltError(
+      "fenced",
+      `Cannot compact "${owner.collection}": the pointer moved meanwhile`,
+    );
+  }
+  if (missing !== undefined) {
+    throw new SiltError(
+      "corrupt",
+      `Cannot compact "${owner.collection}": bundle "${missing.delta.key}" of run ${missing.sequence} is missing; nothing was excluded. ` +
+        `Check the location and its permissions, restore the object, or give it up with "silt quarantine add ${missing.runId}"`,
+    );
+  }
+  const canary =
+    received.find((run) => run.outcome === "sound")?.run ?? (await appliedRun(ports, owner, base));
+  const expected = canary?.delta ?? base.manifest;
+  const seen = await hashObject(ports.objects, expected.key);
+  if (seen?.sha256 === expected.sha256) return;
+  throw new SiltError(
+    "unavailable",
+    `Cannot compact "${owner.collection}": several bundles read damaged, and so does the known object "${expected.key}"; ` +
+      "nothing was excluded, check the storage",
+  );
+}
+
+async function appliedRun(
+  ports: Ports,
+  owner: SegmentOwner,
+  base: Pointer,
+): Promise<Run | undefined> {
+  if (base.appliedThrough === 0) return undefined;
+  const [run] = await ports.log.readRuns(owner, { after: base.appliedThrough - 1, limit: 1 });
+  return run;
+}

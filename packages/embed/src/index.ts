@@ -1,0 +1,11 @@
+export * from "./blend-context.ts";
+export * from "./embedder.ts";
+export { EMBEDDER_IDS, parseEmbedderId } from "./embedder-id.ts";
+export * from "./extract-image.ts";
+export * from "./image-name.ts";
+export * from "./legible-text.ts";
+export * from "./ocr.ts";
+export * from "./open-embedder.ts";
+export * from "./pipeline-id.ts";
+export * from "./prepare-image.ts";
+export * from "./sidecar.ts";

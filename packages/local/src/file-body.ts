@@ -1,0 +1,48 @@
+import { close, open as openCallback, type PathLike, read as readCallback } from "node:fs";
+import { promisify } from "node:util";
+import { SiltError } from "@silt/core";
+import { folderError } from "./folder-error.ts";
+
+const open = promisify(openCallback);
+const read = promisify(readCallback);
+
+const CHUNK_BYTES = 1024 * 1024;
+
+/** Closes what was neither read to its end nor given up by its reader. */
+const abandoned = new FinalizationRegistry<number>((descriptor) => close(descriptor));
+
+/** Opens a file for reading; the descriptor belongs to the caller. */
+export function openDescriptor(path: PathLike): Promise<number> {
+  return open(path, "r");
+}
+
+/**
+ * The bytes of an open file in chunks of 1 MiB, to be read once. The file is closed at the end, when
+ * the reader stops, or, for a body that nobody began to read, when it is collected as garbage. A file
+ * that is removed meanwhile stays readable.
+ */
+export function openBody(descriptor: number, name: string): AsyncIterable<Uint8Array> {
+  let begun = false;
+  const body: AsyncIterable<Uint8Array> = {
+    async *[Symbol.asyncIterator]() {
+      if (begun)
+        throw new SiltError("internal", `Cannot read "${name}": its stream was read before`);
+      begun = true;
+      abandoned.unregister(body);
+      try {
+        for (;;) {
+          const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+          const { bytesRead } = await read(descriptor, chunk, 0, CHUNK_BYTES, null);
+          if (bytesRead === 0) return;
+          yield chunk.subarray(0, bytesRead);
+        }
+      } catch (error) {
+        throw folderError("read", name, error);
+      } finally {
+        close(descriptor);
+      }
+    },
+  };
+  abandoned.register(body, descriptor, body);
+  return body;
+}

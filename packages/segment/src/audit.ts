@@ -1,0 +1,238 @@
+import {
+  addLanes,
+  canonicalJson,
+  type DigestSums,
+  decodeEmbedding,
+  documentProblem,
+  embeddingProblem,
+  idProblem,
+  type Logger,
+  lanesOf,
+  metadataProblem,
+  type RowCounts,
+  reasonOf,
+  type SegmentOwner,
+  textDigest,
+  type VectorField,
+  vectorDigest,
+  ZERO_LANES,
+} from "@silt/core";
+import {
+  APPLICATION_ID,
+  META_KEYS,
+  ROW_COLUMNS,
+  SCHEMA_STATEMENTS,
+  SCHEMA_VERSION,
+  type SegmentMeta,
+} from "./schema.ts";
+import { digestHalves } from "./segment-rows.ts";
+import { closeFile, integrityProblem, openForReading, type SqliteDatabase } from "./sqlite-file.ts";
+
+/** What a file was found to hold; `problems` is empty when it is sound. */
+export interface SegmentAudit {
+  readonly problems: readonly string[];
+  readonly meta: SegmentMeta | undefined;
+  readonly rows: RowCounts;
+  readonly replaced: number;
+  readonly sums: DigestSums;
+}
+
+/** More of the same would not help anyone. */
+const PROBLEMS_MAX = 10;
+
+/** Reads one file whole and checks all that can be checked in it: the trust of every merge and reader. */
+export function auditSegment(
+  path: string,
+  owner: SegmentOwner,
+  expect: Partial<SegmentMeta>,
+  logger: Logger,
+): SegmentAudit {
+  const problems: string[] = [];
+  let db: SqliteDatabase | undefined;
+  let meta: SegmentMeta | undefined;
+  const nothing = {
+    rows: { put: 0, patch: 0, delete: 0 },
+    replaced: 0,
+    sums: { v: ZERO_LANES, t: ZERO_LANES },
+  };
+  try {
+    db = openForReading(path, logger);
+    problems.push(...headProblems(db));
+    if (problems.length > 0) return { problems, meta, ...nothing };
+    const unsound = integrityProblem(db, logger);
+    if (unsound !== undefined)
+      return { problems: [`integrity_check: ${unsound}`], meta, ...nothing };
+    meta = readMeta(db);
+    problems.push(...metaProblems(meta, owner, expect));
+    if (problems.length > 0) return { problems, meta, ...nothing };
+    const kind = meta?.kind;
+    const field = owner.vectors[0] as VectorField;
+    return { meta, ...auditRows(db, field, kind === "delta", problems) };
+  } catch (error) {
+    const code = (error as { code?: string }).code;
+    if (code?.startsWith("SQLITE_IOERR") || code === "SQLITE_FULL") throw error;
+    return { problems: [...problems, reasonOf(error)], meta, ...nothing };
+  } finally {
+    if (db !== undefined) closeFile(db, logger);
+  }
+}
+
+/** Whose file it is, and that its schema is exactly ours: no trigger, view or generated column. */
+function headProblems(db: SqliteDatabase): string[] {
+  const applicationId = db.pragma("application_id", { simple: true });
+  if (applicationId !== APPLICATION_ID) return [`application id is ${applicationId}, not Silt's`];
+  const version = db.pragma("user_version", { simple: true });
+  if (version !== SCHEMA_VERSION)
+    return [`schema version is ${version}, expected ${SCHEMA_VERSION}`];
+  const statements = db
+    .prepare<[], { sql: string }>(
+      "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql LIMIT 20",
+    )
+    .all()
+    .map((row) => row.sql);
+  const sound =
+    statements.length === SCHEMA_STATEMENTS.length &&
+    statements.every((sql, index) => sql === SCHEMA_STATEMENTS[index]);
+  return sound ? [] : ["the schema is not that of a Silt file"];
+}
+
+/** The `meta` table, or undefined when a key is missing or strange. */
+export function readMeta(db: SqliteDatabase): SegmentMeta | undefined {
+  const found = db
+    .prepare<[number], { key: string; value: string }>("SELECT key, value FROM meta LIMIT ?")
+    .all(META_KEYS.length + 1);
+  if (found.length !== META_KEYS.length) return undefined;
+  const byKey = new Map(found.map((row) => [row.key, row.value]));
+  if (!META_KEYS.every((key) => typeof byKey.get(key) === "string")) return undefined;
+  return Object.fromEntries(byKey) as unknown as SegmentMeta;
+}
+
+function metaProblems(
+  meta: SegmentMeta | undefined,
+  owner: SegmentOwner,
+  expect: Partial<SegmentMeta>,
+): string[] {
+  if (meta === undefined) return ["the meta table is not that of a Silt file"];
+  const wanted: Partial<SegmentMeta> = {
+    format: "1",
+    requires: "[]",
+    collection: owner.collection,
+    storeId: owner.storeId,
+    shard: owner.shard,
+    vectors: canonicalJson(owner.vectors),
+    ...expect,
+  };
+  return META_KEYS.filter((key) => wanted[key] !== undefined && wanted[key] !== meta[key]).map(
+    (key) => `meta ${key} is ${meta[key]}, expected ${wanted[key]}`,
+  );
+}
+
+type RawRow = [
+  operation: unknown,
+  id: unknown,
+  parent: unknown,
+  sequence: unknown,
+  va: unknown,
+  vb: unknown,
+  ta: unknown,
+  tb: unknown,
+  document: unknown,
+  metadata: unknown,
+  embedding: unknown,
+];
+
+function auditRows(db: SqliteDatabase, field: VectorField, delta: boolean, problems: string[]) {
+  const rows = { put: 0, patch: 0, delete: 0 };
+  let v = ZERO_LANES;
+  let t = ZERO_LANES;
+  const select = db.prepare(`SELECT ${ROW_COLUMNS} FROM rows`).raw().safeIntegers();
+  for (const raw of select.iterate() as IterableIterator<RawRow>) {
+    const found = rowProblem(raw, field, delta);
+    if (typeof found === "string") {
+      problems.push(`row "${String(raw[1]).slice(0, 80)}": ${found}`);
+      if (problems.length >= PROBLEMS_MAX) break;
+      continue;
+    }
+    rows[raw[0] as keyof RowCounts] += 1;
+    t = addLanes(t, lanesOf(found.t));
+    if (found.v !== undefined) v = addLanes(v, lanesOf(found.v));
+  }
+  const replaced = auditReplaced(db, delta, problems);
+  return { problems, rows, replaced, sums: { v, t } };
+}
+
+function auditReplaced(db: SqliteDatabase, delta: boolean, problems: string[]): number {
+  let replaced = 0;
+  const select = db.prepare("SELECT parent, sequence FROM replaced").raw();
+  for (const [parent, sequence] of select.iterate() as IterableIterator<[unknown, unknown]>) {
+    const found =
+      idProblem(parent, "replaced parent") ??
+      ((sequence as number) > 0 === delta ? `replaced parent has sequence ${sequence}` : undefined);
+    if (found !== undefined && problems.length < PROBLEMS_MAX) problems.push(found);
+    replaced += 1;
+  }
+  return replaced;
+}
+
+/** Both digests of a sound row, recomputed from its bytes, or what is wrong with it. */
+function rowProblem(
+  raw: RawRow,
+  field: VectorField,
+  delta: boolean,
+): string | { readonly v: Buffer | undefined; readonly t: Buffer } {
+  const [operation, id, parent, sequence, va, vb, ta, tb, document, metadata, embedding] = raw;
+  const unfit = idProblem(id) ?? (parent === null ? undefined : idProblem(parent, "parent"));
+  if (unfit !== undefined) return unfit;
+  if ((sequence as bigint) > 0n === delta || typeof sequence !== "bigint") {
+    return `sequence is ${sequence}`;
+  }
+  if (operation !== "put" && operation !== "patch" && operation !== "delete") {
+    return "unknown operation";
+  }
+  if (
+    operation !== "put" &&
+    (parent !== null || embedding !== null || va !== null || vb !== null)
+  ) {
+    return `a ${operation} has a parent or a vector`;
+  }
+  if (operation === "delete" && (document !== null || metadata !== null))
+    return "a delete has content";
+  const text =
+    (document === null ? undefined : documentProblem(document)) ??
+    (operation === "delete" ? undefined : storedMetadataProblem(metadata, operation));
+  if (text !== undefined) return text;
+  const t = textDigest(
+    operation,
+    id as string,
+    document as string | null,
+    metadata as string | null,
+  );
+  const [thigh, tlow] = digestHalves(t);
+  if (thigh !== ta || tlow !== tb) return "its text digest does not match its content";
+  if (operation !== "put") return { v: undefined, t };
+
+  if (!(embedding instanceof Uint8Array)) return "its embedding is no BLOB";
+  if (embedding.byteLength !== field.dimension * 4) {
+    return `its embedding has ${embedding.byteLength} bytes, expected ${field.dimension * 4}`;
+  }
+  const unsound = embeddingProblem(decodeEmbedding(embedding), field);
+  if (unsound !== undefined) return unsound;
+  const v = vectorDigest(id as string, parent as string | null, embedding);
+  const [vhigh, vlow] = digestHalves(v);
+  if (vhigh !== va || vlow !== vb) return "its vector digest does not match its content";
+  return { v, t };
+}
+
+function storedMetadataProblem(metadata: unknown, operation: "put" | "patch"): string | undefined {
+  if (typeof metadata !== "string") return "its metadata is no text";
+  if (metadata === "{}") return undefined;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(metadata);
+  } catch {
+    return "its metadata is no JSON";
+  }
+  const unfit = metadataProblem(parsed, operation === "patch" ? "allowed" : "refused");
+  if (unfit !== undefined) return unfit;
+  return canonicalJson(parsed) === metadata ? undefined : "its metadata is not canonical JSON";
+}

@@ -1,0 +1,109 @@
+/** A closed segment or delta opened for reading: what readers and exports ask of one file. */
+import type { Logger, Row, RowCounts } from "@silt/core";
+import { readMeta } from "./audit.ts";
+import type { SegmentMeta } from "./schema.ts";
+import { rowOf, type StoredRow } from "./segment-rows.ts";
+import { closeFile, openForReading, type SqliteDatabase, sqliteError } from "./sqlite-file.ts";
+
+const COLUMNS = "operation, id, parent, sequence, document, metadata, embedding";
+
+/** One embedding with the ordinal of its row, in rowid order. */
+export interface StoredVector {
+  readonly row: number;
+  readonly embedding: Uint8Array;
+}
+
+export interface SegmentFile extends Disposable {
+  readonly path: string;
+  readonly meta: SegmentMeta | undefined;
+  /** The row about an id, if this segment has one. */
+  row(id: string): Row | undefined;
+  /** The put at a rowid that {@link vectors} named. */
+  rowAt(row: number): Row | undefined;
+  /** Ids of the puts of a parent. */
+  childrenOf(parent: string): readonly string[];
+  /** True when this segment replaced the parent: older records of it are gone. */
+  replaces(parent: string): boolean;
+  /** All embeddings of puts, in rowid order. */
+  vectors(): IterableIterator<StoredVector>;
+  /** Rows in id order with `id > after`, at most `limit`. */
+  page(after: string, limit: number): readonly Row[];
+  /** True when some put has this metadata key. */
+  hasMetadataKey(key: string): boolean;
+  counts(): RowCounts;
+}
+
+/** Opens a sound, closed file read-only. Throws `corrupt` when SQLite finds it damaged. */
+export function openSegmentFile(path: string, logger: Logger): SegmentFile {
+  const db = openForReading(path, logger);
+  const guarded = <T>(action: () => T): T => {
+    try {
+      return action();
+    } catch (error) {
+      throw sqliteError("read segment", path, error);
+    }
+  };
+  return guarded(() => segmentFileOf(db, guarded, logger));
+}
+
+function segmentFileOf(
+  db: SqliteDatabase,
+  guarded: <T>(action: () => T) => T,
+  logger: Logger,
+): SegmentFile {
+  const byId = db.prepare<[string], StoredRow>(`SELECT ${COLUMNS} FROM rows WHERE id = ?`);
+  const byRow = db.prepare<[number], StoredRow>(`SELECT ${COLUMNS} FROM rows WHERE row = ?`);
+  const children = db
+    .prepare<[string], string>(
+      "SELECT id FROM rows WHERE parent = ? AND operation = 'put' ORDER BY id",
+    )
+    .pluck();
+  const replaced = db.prepare<[string], number>("SELECT 1 FROM replaced WHERE parent = ?").pluck();
+  const anyReplaced = db.prepare<[], number>("SELECT 1 FROM replaced LIMIT 1").pluck().get() === 1;
+  const vectors = db.prepare<[], StoredVector>(
+    "SELECT row, embedding FROM rows WHERE operation = 'put' ORDER BY row",
+  );
+  const page = db.prepare<[string, number], StoredRow>(
+    `SELECT ${COLUMNS} FROM rows WHERE id > ? ORDER BY id LIMIT ?`,
+  );
+  const path = db.name;
+  return {
+    path,
+    meta: readMeta(db),
+    row: (id) => guarded(() => optionalRow(byId.get(id))),
+    rowAt: (row) => guarded(() => optionalRow(byRow.get(row))),
+    childrenOf: (parent) => guarded(() => children.all(parent)),
+    replaces: (parent) => anyReplaced && guarded(() => replaced.get(parent) === 1),
+    vectors: () => vectors.iterate(),
+    page: (after, limit) => guarded(() => page.all(after, limit).map((stored) => rowOf(stored))),
+    hasMetadataKey: (key) => guarded(() => hasKey(db, key)),
+    counts: () => guarded(() => countOperations(db)),
+    [Symbol.dispose]: () => closeFile(db, logger),
+  };
+}
+
+function optionalRow(stored: StoredRow | undefined): Row | undefined {
+  return stored === undefined ? undefined : rowOf(stored);
+}
+
+function hasKey(db: SqliteDatabase, key: string): boolean {
+  const found = db
+    .prepare<[string], number>(
+      `SELECT 1 FROM rows WHERE operation = 'put' AND metadata <> '{}'
+       AND EXISTS (SELECT 1 FROM json_each(rows.metadata) AS member WHERE member.key = ?) LIMIT 1`,
+    )
+    .pluck()
+    .get(key);
+  return found === 1;
+}
+
+function countOperations(db: SqliteDatabase): RowCounts {
+  const counts = { put: 0, patch: 0, delete: 0 };
+  const rows = db
+    .prepare<[], { operation: Row["operation"]; rows: number }>(
+      "SELECT operation, COUNT(*) AS rows FROM rows GROUP BY operation",
+    )
+    .all();
+  for (const { operation, rows: count } of rows) counts[operation] = count;
+  return counts;
+}

@@ -1,0 +1,120 @@
+import { existsSync } from "node:fs";
+import { type Logger, reasonOf, SiltError } from "@silt/core";
+import Database from "better-sqlite3";
+import { APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION } from "./schema.ts";
+
+export type SqliteDatabase = Database.Database;
+
+const SIDE_FILES = ["-wal", "-journal", "-shm"] as const;
+/** A small cache wins for one-shot merges: the limit is random page I/O in the kernel. */
+const CACHE_KIB = 8 * 1024;
+
+function isDamage(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return code === "SQLITE_CORRUPT" || code === "SQLITE_NOTADB" || code === "SQLITE_FORMAT";
+}
+
+/** Translates what SQLite throws, once: damage is `corrupt`, everything else is the environment. */
+export function sqliteError(action: string, path: string, error: unknown): SiltError {
+  if (error instanceof SiltError) return error;
+  const kind = isDamage(error) ? "corrupt" : "unavailable";
+  return new SiltError(kind, `Cannot ${action} "${path}": ${reasonOf(error)}`, { cause: error });
+}
+
+/** Runs `action`, noting what was done to which file and how long it took. */
+export function logged<T>(logger: Logger, step: string, path: string, action: () => T): T {
+  const start = performance.now();
+  const result = action();
+  logger.log("debug", `sqlite ${step}`, {
+    path,
+    ms: Math.round((performance.now() - start) * 1000) / 1000,
+    at: new Date().toISOString(),
+  });
+  return result;
+}
+
+/**
+ * Opens a private file for bulk writing: no journal, no syncs, one exclusive lock. A crash leaves
+ * garbage, which is why such a file is checked and synced before anyone else sees it.
+ */
+export function openForBulk(path: string, logger: Logger): SqliteDatabase {
+  const fresh = !existsSync(path);
+  const db = logged(logger, "open", path, () => new Database(path));
+  db.unsafeMode();
+  if (fresh) {
+    db.pragma(`page_size = ${PAGE_BYTES}`);
+    db.pragma(`application_id = ${APPLICATION_ID}`);
+    db.pragma(`user_version = ${SCHEMA_VERSION}`);
+  }
+  // Defensive mode ignores this pragma silently, so the answer is read.
+  if (db.pragma("journal_mode = OFF", { simple: true }) !== "off") {
+    db.close();
+    throw new SiltError("internal", `Cannot switch the journal of "${path}" off`);
+  }
+  db.pragma("synchronous = OFF");
+  db.pragma("locking_mode = EXCLUSIVE");
+  db.pragma("temp_store = MEMORY");
+  db.pragma(`cache_size = -${CACHE_KIB}`);
+  db.pragma("secure_delete = ON");
+  return db;
+}
+
+/** Opens a closed file for reading, with nothing in its schema trusted. */
+export function openForReading(path: string, logger: Logger): SqliteDatabase {
+  try {
+    const db = logged(
+      logger,
+      "open",
+      path,
+      () => new Database(path, { readonly: true, fileMustExist: true }),
+    );
+    db.pragma("trusted_schema = OFF");
+    db.pragma("query_only = ON");
+    db.pragma(`cache_size = -${CACHE_KIB}`);
+    return db;
+  } catch (error) {
+    throw sqliteError("open SQLite file", path, error);
+  }
+}
+
+export function closeFile(db: SqliteDatabase, logger: Logger): void {
+  const path = db.name;
+  logged(logger, "close", path, () => db.close());
+}
+
+/** Throws `internal` unless the file is closed: nobody holds a lock and no side file is left. */
+export function checkClosed(path: string, logger: Logger): void {
+  logged(logger, "lock check", path, () => {
+    const left = () => SIDE_FILES.find((suffix) => existsSync(path + suffix));
+    const before = left();
+    if (before !== undefined) {
+      throw new SiltError("internal", `Cannot publish "${path}": "${before}" lies beside it`);
+    }
+    const db = new Database(path, { fileMustExist: true, timeout: 0 });
+    try {
+      db.exec("BEGIN EXCLUSIVE; ROLLBACK");
+    } catch (cause) {
+      throw new SiltError("internal", `Cannot publish "${path}": it is still open`, { cause });
+    } finally {
+      db.close();
+    }
+    const after = left();
+    if (after !== undefined) {
+      throw new SiltError("internal", `Cannot publish "${path}": "${after}" lies beside it`);
+    }
+  });
+}
+
+/** What `PRAGMA integrity_check` says about an open file; undefined when it says "ok". */
+export function integrityProblem(db: SqliteDatabase, logger: Logger): string | undefined {
+  return logged(logger, "integrity check", db.name, () => {
+    try {
+      const answer = db.pragma("integrity_check(3)") as { integrity_check: string }[];
+      const lines = answer.map((row) => row.integrity_check);
+      return lines.length === 1 && lines[0] === "ok" ? undefined : lines.join("; ");
+    } catch (error) {
+      if (isDamage(error)) return reasonOf(error);
+      throw sqliteError("check", db.name, error);
+    }
+  });
+}
