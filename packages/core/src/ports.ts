@@ -38,7 +38,13 @@ export type GetOutcome =
   | { readonly outcome: "absent" };
 
 export type ReadOutcome =
-  | { readonly outcome: "found"; readonly bytes: number; readonly body: AsyncIterable<Uint8Array> }
+  | {
+      readonly outcome: "found";
+      readonly bytes: number;
+      readonly body: AsyncIterable<Uint8Array>;
+      /** Where the object lies as a file of this machine, if it does: it may be linked, never changed. */
+      readonly file?: string;
+    }
   | { readonly outcome: "absent" };
 
 export type HeadOutcome =
@@ -288,6 +294,16 @@ export interface Workbench extends AsyncDisposable {
     descriptor: SegmentDescriptor,
     body: AsyncIterable<Uint8Array>,
   ): Promise<ReceiveOutcome>;
+  /**
+   * What is wrong with a received segment, row by row, against its descriptor; empty when it is
+   * sound. `deep` reads every row with a second build of SQLite too and compares.
+   */
+  auditSegment(
+    owner: SegmentOwner,
+    descriptor: SegmentDescriptor,
+    input: MergeInput,
+    options: { readonly deep: boolean; readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly string[]>;
   /** Merges adjacent inputs, oldest first, off the event loop; checks integrity and accounts. */
   merge(
     owner: SegmentOwner,

@@ -80,7 +80,7 @@ async function readObject(context: FolderContext, key: string): Promise<ReadOutc
       if (saysAbsent(error)) return absent(context);
       throw error;
     }
-    return { outcome: "found", bytes: found.bytes, body: openBody(descriptor, key) };
+    return { outcome: "found", bytes: found.bytes, body: openBody(descriptor, key), file: path };
   });
 }
 

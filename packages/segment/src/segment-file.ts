@@ -22,8 +22,8 @@ export interface SegmentFile extends Disposable {
   rowAt(row: number): Row | undefined;
   /** Ids of the puts of a parent. */
   childrenOf(parent: string): readonly string[];
-  /** True when this segment replaced the parent: older records of it are gone. */
-  replaces(parent: string): boolean;
+  /** The run that replaced the parent last in this segment, so that older records of it are gone. */
+  replacedAt(parent: string): number | undefined;
   /** All embeddings of puts, in rowid order. */
   vectors(): IterableIterator<StoredVector>;
   /** Rows in id order with `id > after`, at most `limit`. */
@@ -58,7 +58,9 @@ function segmentFileOf(
       "SELECT id FROM rows WHERE parent = ? AND operation = 'put' ORDER BY id",
     )
     .pluck();
-  const replaced = db.prepare<[string], number>("SELECT 1 FROM replaced WHERE parent = ?").pluck();
+  const replaced = db
+    .prepare<[string], number>("SELECT sequence FROM replaced WHERE parent = ?")
+    .pluck();
   const anyReplaced = db.prepare<[], number>("SELECT 1 FROM replaced LIMIT 1").pluck().get() === 1;
   const vectors = db.prepare<[], StoredVector>(
     "SELECT row, embedding FROM rows WHERE operation = 'put' ORDER BY row",
@@ -73,7 +75,7 @@ function segmentFileOf(
     row: (id) => guarded(() => optionalRow(byId.get(id))),
     rowAt: (row) => guarded(() => optionalRow(byRow.get(row))),
     childrenOf: (parent) => guarded(() => children.all(parent)),
-    replaces: (parent) => anyReplaced && guarded(() => replaced.get(parent) === 1),
+    replacedAt: (parent) => (anyReplaced ? guarded(() => replaced.get(parent)) : undefined),
     vectors: () => vectors.iterate(),
     page: (after, limit) => guarded(() => page.all(after, limit).map((stored) => rowOf(stored))),
     hasMetadataKey: (key) => guarded(() => hasKey(db, key)),
