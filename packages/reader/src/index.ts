@@ -1,4 +1,12 @@
+export * from "./collection-reader.ts";
+export * from "./layer.ts";
+export * from "./nearest-records.ts";
+export * from "./pending-overlay.ts";
 export type { Neighbour } from "./ranking.ts";
+export * from "./resolve-record.ts";
 export type { RowMode, VectorSource } from "./row-memory.ts";
+export * from "./segment-cache.ts";
+export * from "./shard-reader.ts";
+export * from "./shard-snapshot.ts";
 export * from "./vector-block.ts";
 export * from "./vector-file.ts";

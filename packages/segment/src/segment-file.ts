@@ -28,7 +28,7 @@ export interface SegmentFile extends Disposable {
   vectors(): IterableIterator<StoredVector>;
   /** Rows in id order with `id > after`, at most `limit`. */
   page(after: string, limit: number): readonly Row[];
-  /** True when some put has this metadata key. */
+  /** True when some put or patch has this metadata key. */
   hasMetadataKey(key: string): boolean;
   counts(): RowCounts;
 }
@@ -91,7 +91,7 @@ function optionalRow(stored: StoredRow | undefined): Row | undefined {
 function hasKey(db: SqliteDatabase, key: string): boolean {
   const found = db
     .prepare<[string], number>(
-      `SELECT 1 FROM rows WHERE operation = 'put' AND metadata <> '{}'
+      `SELECT 1 FROM rows WHERE metadata <> '{}'
        AND EXISTS (SELECT 1 FROM json_each(rows.metadata) AS member WHERE member.key = ?) LIMIT 1`,
     )
     .pluck()

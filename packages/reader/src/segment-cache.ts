@@ -1,0 +1,246 @@
+/**
+ * Segments on this machine's disk, by the SHA-256 of their content, so that all processes share them.
+ * A file appears under its name only when it is whole and verified; each process hashes it once more
+ * before it trusts it; a bad one is put aside and fetched again.
+ */
+import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { link, mkdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Logger,
+  type ObjectStore,
+  reasonOf,
+  type SegmentDescriptor,
+  SiltError,
+} from "@silt/core";
+import {
+  environmentError,
+  hashFile,
+  openSegmentFile,
+  type SegmentFile,
+  SegmentWorker,
+  saveBody,
+} from "@silt/segment";
+import { evictCache, markUsed } from "./evict-cache.ts";
+import type { VectorBlock, VectorBlockOptions } from "./vector-block.ts";
+import { loadVectorBlock } from "./vector-block.ts";
+import { openVectorFile, writeVectorFile } from "./vector-file.ts";
+
+export interface SegmentCacheOptions {
+  /** A local folder that only readers write to; made when absent. */
+  readonly folder: string;
+  readonly logger: Logger;
+  /** Files that were not used for longest go when the folder holds more. Default 20 GiB. */
+  readonly bytesMax?: number;
+}
+
+export const CACHE_BYTES_MAX_DEFAULT = 20 * 1024 ** 3;
+/** Below this a file is hashed right here: a worker thread takes longer to start. */
+const INLINE_HASH_BYTES_MAX = 16 * 1024 * 1024;
+/** Below this many rows a vector file saves nothing. */
+const VECTOR_FILE_ROWS_MIN = 2_000;
+const FETCHES_MAX = 2;
+
+export type OpenSegmentOutcome =
+  | { readonly outcome: "opened"; readonly file: SegmentFile }
+  /** The store says that the object is absent: a newer pointer may explain it. */
+  | { readonly outcome: "absent" };
+
+export interface LoadedVectors {
+  readonly block: VectorBlock;
+  readonly rowids: ArrayLike<number>;
+}
+
+export class SegmentCache implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #logger: Logger;
+  readonly #bytesMax: number;
+  readonly #worker: SegmentWorker;
+  /** What this process has verified, or is verifying, by hash. */
+  readonly #verified = new Map<string, Promise<boolean>>();
+
+  constructor(options: SegmentCacheOptions) {
+    this.#folder = options.folder;
+    this.#logger = options.logger;
+    this.#bytesMax = options.bytesMax ?? CACHE_BYTES_MAX_DEFAULT;
+    this.#worker = new SegmentWorker(options.logger);
+  }
+
+  /** Opens a segment, fetching it unless it is here. Throws `corrupt` when what the store has is damaged. */
+  async open(objects: ObjectStore, descriptor: SegmentDescriptor): Promise<OpenSegmentOutcome> {
+    const { sha256, key } = descriptor.object;
+    const path = this.#pathOf(sha256, "sqlite");
+    for (let fetches = 0; ; fetches++) {
+      if (existsSync(path)) {
+        if (await this.#isSound(path, sha256)) {
+          markUsed(path);
+          return { outcome: "opened", file: openSegmentFile(path, this.#logger) };
+        }
+        this.#putAside(path, sha256);
+      }
+      if (fetches === FETCHES_MAX) {
+        throw new SiltError(
+          "corrupt",
+          `Cannot read segment "${key}": it does not have its registered hash; run "silt verify" and restore it from a backup`,
+        );
+      }
+      if ((await this.#fetch(objects, descriptor, path)) === "absent") return { outcome: "absent" };
+    }
+  }
+
+  /** The vectors of an open segment, from its vector file, which is made when it is missing or bad. */
+  loadVectors(
+    file: SegmentFile,
+    descriptor: SegmentDescriptor,
+    dimension: number,
+    options: VectorBlockOptions,
+  ): LoadedVectors {
+    const count = descriptor.rows.put;
+    if (count < VECTOR_FILE_ROWS_MIN) return loadFromRows(file, count, dimension, options);
+    const { sha256 } = descriptor.object;
+    const path = this.#pathOf(sha256, "vectors");
+    const key = { dimension, segmentSha256: sha256 };
+    const found = openVectorFile(path, key, options);
+    if (found.outcome === "opened") return found;
+    if (found.outcome === "unsound") {
+      this.#logger.log("warn", "vector file put aside", { path, reason: found.reason });
+      rmSync(path, { force: true });
+    }
+    writeVectorFile(path, key, vectorRows(file));
+    const made = openVectorFile(path, key, options);
+    if (made.outcome === "opened") return made;
+    // Another process may have evicted it at once; the rows are always there.
+    return loadFromRows(file, count, dimension, options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#worker[Symbol.asyncDispose]();
+  }
+
+  #pathOf(sha256: string, ending: string): string {
+    return join(this.#folder, `${sha256}.${ending}`);
+  }
+
+  /** True when the file has its hash, which is looked at once a process. */
+  #isSound(path: string, sha256: string): Promise<boolean> {
+    const known = this.#verified.get(sha256);
+    if (known !== undefined) return known;
+    const looking = this.#hash(path).then(
+      (hash) => hash === sha256,
+      (error) => {
+        this.#verified.delete(sha256);
+        throw error;
+      },
+    );
+    this.#verified.set(sha256, looking);
+    return looking;
+  }
+
+  async #hash(path: string): Promise<string | undefined> {
+    try {
+      const { size } = statSync(path);
+      if (size <= INLINE_HASH_BYTES_MAX) return hashFile(path).sha256;
+      return (await this.#worker.run({ task: "hash", path })).sha256;
+    } catch (error) {
+      // Evicted by another process since: fetch it again.
+      if (!existsSync(path)) return undefined;
+      throw environmentError("read", path, error);
+    }
+  }
+
+  #putAside(path: string, sha256: string): void {
+    this.#verified.delete(sha256);
+    this.#logger.log("warn", "cached segment put aside", { path });
+    try {
+      renameSync(path, `${path}.bad`);
+    } catch (error) {
+      if (existsSync(path)) throw environmentError("put aside", path, error);
+    }
+  }
+
+  async #fetch(
+    objects: ObjectStore,
+    { object }: SegmentDescriptor,
+    path: string,
+  ): Promise<"fetched" | "absent"> {
+    const found = await objects.read(object.key);
+    if (found.outcome === "absent") return "absent";
+    await this.#makeFolder();
+    const temporary = `${path}.${process.pid}-${Math.round(performance.now() * 1000)}.tmp`;
+    try {
+      if (found.file !== undefined && (await linkQuietly(found.file, temporary))) {
+        // Its bytes are hashed by `open`, like those of any cached file.
+        await rename(temporary, path);
+      } else {
+        const saved = await saveBody(found.body, temporary, object.bytes);
+        if (saved.bytes !== object.bytes || saved.sha256 !== object.sha256) return "fetched";
+        await rename(temporary, path);
+      }
+    } catch (error) {
+      throw environmentError("fill the cache at", path, error);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+    evictCache(this.#folder, this.#bytesMax, this.#logger);
+    return "fetched";
+  }
+
+  async #makeFolder(): Promise<void> {
+    try {
+      await mkdir(this.#folder, { recursive: true });
+    } catch (error) {
+      throw environmentError("make the cache folder", this.#folder, error);
+    }
+  }
+}
+
+/** Links a file of this machine instead of copying it; false where the file system cannot. */
+async function linkQuietly(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (error) {
+    if (["EXDEV", "EPERM", "EMLINK", "EACCES", "ENOENT"].includes(codeOf(error))) return false;
+    throw error;
+  }
+}
+
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? reasonOf(error);
+
+function* vectorRows(file: SegmentFile) {
+  for (const { row, embedding } of file.vectors()) yield { rowid: row, embedding };
+}
+
+function loadFromRows(
+  file: SegmentFile,
+  count: number,
+  dimension: number,
+  options: VectorBlockOptions,
+): LoadedVectors {
+  const rowids: number[] = [];
+  const embeddings: Uint8Array[] = [];
+  for (const { row, embedding } of file.vectors()) {
+    rowids.push(row);
+    embeddings.push(embedding);
+  }
+  if (rowids.length !== count) {
+    throw new SiltError(
+      "corrupt",
+      `Cannot read segment "${file.path}": it has ${rowids.length} records, its manifest says ${count}`,
+    );
+  }
+  const block = loadVectorBlock(
+    {
+      dimension,
+      count,
+      read(target, firstRow, rows) {
+        const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+        for (let row = 0; row < rows; row++) {
+          bytes.set(embeddings[firstRow + row] as Uint8Array, row * dimension * 4);
+        }
+      },
+    },
+    options,
+  );
+  return { block, rowids };
+}

@@ -1,0 +1,89 @@
+/** One version of a shard, open for reading: its manifest and a layer for each of its segments. */
+import {
+  findManifest,
+  type Pointer,
+  type Ports,
+  type SnapshotManifest,
+  type VectorField,
+} from "@silt/core";
+import type { SegmentFile } from "@silt/segment";
+import { type Layer, segmentLayer } from "./layer.ts";
+import type { SegmentCache } from "./segment-cache.ts";
+import { MEMORY_BYTES_MAX_DEFAULT } from "./vector-block.ts";
+
+export interface ShardSnapshot {
+  readonly pointer: Pointer;
+  readonly manifest: SnapshotManifest;
+  /** Oldest first. */
+  readonly layers: readonly Layer[];
+  /** Counts one more user; each user calls the returned function once. The last one closes the files. */
+  retain(): () => void;
+}
+
+export interface SnapshotOptions {
+  readonly cache: SegmentCache;
+  /** WebAssembly memory for vectors, all segments together. Default 1 GiB. */
+  readonly vectorBytesMax?: number;
+}
+
+/**
+ * Opens the version that a pointer names; undefined when a part of it is gone, which a newer pointer
+ * may explain. Its vectors load at the first search.
+ */
+export async function openSnapshot(
+  ports: Pick<Ports, "objects">,
+  pointer: Pointer,
+  options: SnapshotOptions,
+): Promise<ShardSnapshot | undefined> {
+  const manifest = await findManifest(ports.objects, pointer);
+  if (manifest === undefined) return undefined;
+  const field = manifest.vectors[0] as VectorField;
+  let bytesLeft = options.vectorBytesMax ?? MEMORY_BYTES_MAX_DEFAULT;
+  const files: SegmentFile[] = [];
+  const disposers: (() => void)[] = [];
+  const close = () => {
+    for (const dispose of disposers) dispose();
+    for (const file of files) file[Symbol.dispose]();
+  };
+  const layers: Layer[] = [];
+  try {
+    for (const descriptor of manifest.segments) {
+      const opened = await options.cache.open(ports.objects, descriptor);
+      if (opened.outcome === "absent") {
+        close();
+        return undefined;
+      }
+      const { file } = opened;
+      files.push(file);
+      layers.push(
+        segmentLayer(file, () => {
+          const loaded = options.cache.loadVectors(file, descriptor, field.dimension, {
+            metric: field.metric,
+            memoryBytesMax: bytesLeft,
+          });
+          bytesLeft -= Math.min(bytesLeft, loaded.block.bytes);
+          disposers.push(() => loaded.block[Symbol.dispose]());
+          return loaded;
+        }),
+      );
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { pointer, manifest, layers, retain: countUsers(close) };
+}
+
+function countUsers(close: () => void): () => () => void {
+  let users = 0;
+  return () => {
+    users += 1;
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      users -= 1;
+      if (users === 0) close();
+    };
+  };
+}
