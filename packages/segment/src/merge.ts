@@ -4,7 +4,7 @@
  * deletes win, replaced parents are united; 3. forget what is spent; 4. close, check, recompute
  * every digest from the bytes, and balance the books (I3).
  */
-import { constants, copyFileSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, constants, copyFileSync, renameSync, rmSync } from "node:fs";
 import {
   addLanes,
   canonicalJson,
@@ -14,6 +14,7 @@ import {
   type DropRule,
   type Lanes,
   type Logger,
+  lanesOf,
   type MergeAccount,
   NO_ACCOUNT,
   type PatchRow,
@@ -81,6 +82,7 @@ export function mergeSegments(
   path: string,
   logger: Logger,
 ): MergeResult {
+  checkOrder(sources, range, path);
   const first = sources[0] as MergeSource;
   const db = startOutput(first, path, logger);
   let account = NO_ACCOUNT;
@@ -109,9 +111,29 @@ export function mergeSegments(
   return finish(owner, sources, account, path, logger);
 }
 
+/** Inputs go oldest first and within the range; a gap between them is a run that was excluded. */
+function checkOrder(sources: readonly MergeSource[], range: SequenceRange, path: string): void {
+  let after = range.firstSequence - 1;
+  for (const { firstSequence, lastSequence } of sources) {
+    if (firstSequence <= after || lastSequence < firstSequence) after = Number.MAX_SAFE_INTEGER;
+    else after = lastSequence;
+  }
+  if (sources.length > 0 && after <= range.lastSequence) return;
+  const inputs = sources.map((source) => `${source.firstSequence}-${source.lastSequence}`);
+  throw new SiltError(
+    "internal",
+    `Cannot merge into "${path}": its inputs are ${inputs.join(", ") || "none"}, expected runs ` +
+      `from ${range.firstSequence} to ${range.lastSequence}, oldest first`,
+  );
+}
+
 /** A copy of an oldest segment, or an empty file when the oldest input is a delta. */
 function startOutput(first: MergeSource, path: string, logger: Logger): SqliteDatabase {
-  if (first.kind === "segment") copyFileSync(first.path, path, constants.COPYFILE_FICLONE);
+  if (first.kind === "segment") {
+    copyFileSync(first.path, path, constants.COPYFILE_FICLONE);
+    // The input may be a link to an object that nobody may write; the copy has its mode.
+    chmodSync(path, 0o600);
+  }
   const db = openForBulk(path, logger);
   if (first.kind === "delta") {
     db.exec("BEGIN");
@@ -248,13 +270,12 @@ type PatchPair = StoredRow & {
   readonly belowMetadata: string | null;
 };
 
+/**
+ * What patches consume and create is booked from the bytes that were read, not from the digests
+ * beside them: a patch or a patched row that was damaged breaks the balance.
+ */
 function applyPatches(db: SqliteDatabase, source: MergeSource, before: MergeAccount): MergeAccount {
-  let account = supersede(
-    db,
-    before,
-    "patch",
-    "source.rows AS patch WHERE patch.operation = 'patch' AND patch.id IN (SELECT id FROM main.rows)",
-  );
+  let account = before;
   const page = db.prepare<[string, number], PatchPair>(
     `SELECT patch.operation, patch.id, patch.parent, patch.sequence, patch.document, patch.metadata,
        patch.embedding, below.operation AS below, below.document AS belowDocument, below.metadata AS belowMetadata
@@ -270,23 +291,31 @@ function applyPatches(db: SqliteDatabase, source: MergeSource, before: MergeAcco
     for (const pair of pairs) {
       const sequence = source.kind === "delta" ? source.firstSequence : pair.sequence;
       const patch = rowOf(pair, sequence) as PatchRow;
-      if (pair.below === null) insert.run(rowValues(patch));
-      else if (pair.below !== "delete") account = patchBelow(db, update, pair, patch, account);
+      if (pair.below === null) {
+        insert.run(rowValues(patch));
+        continue;
+      }
+      account = consume(account, rowTally("patch", pair.id, pair.document, pair.metadata));
+      if (pair.below !== "delete") account = patchBelow(update, pair, patch, account);
     }
     if (pairs.length < PATCH_PAGE_ROWS) return account;
     after = (pairs[pairs.length - 1] as PatchPair).id;
   }
 }
 
+function rowTally(...fields: Parameters<typeof textDigest>): Tally {
+  return { rows: 1, t: lanesOf(textDigest(...fields)) };
+}
+
 function patchBelow(
-  db: SqliteDatabase,
   update: ReturnType<SqliteDatabase["prepare"]>,
   pair: PatchPair,
   patch: PatchRow,
   before: MergeAccount,
 ): MergeAccount {
+  const operation = pair.below as "put" | "patch";
   const below = {
-    operation: pair.below,
+    operation,
     id: pair.id,
     parent: null,
     embedding: new Uint8Array(),
@@ -296,11 +325,11 @@ function patchBelow(
   } as PutRow | PatchRow;
   const after = below.operation === "put" ? patchPut(below, patch) : composePatches(below, patch);
   const metadata = canonicalJson(after.metadata);
-  const [ta, tb] = digestHalves(textDigest(after.operation, after.id, after.document, metadata));
-  const gone = sumSelection(db, "below", "main.rows AS below WHERE below.id = ?", pair.id).tally;
+  const digest = textDigest(operation, pair.id, after.document, metadata);
+  const [ta, tb] = digestHalves(digest);
   update.run([patch.sequence, ta, tb, after.document, metadata, pair.id]);
-  const made = sumSelection(db, "below", "main.rows AS below WHERE below.id = ?", pair.id).tally;
-  return create(consume(before, gone), made);
+  const gone = rowTally(operation, pair.id, pair.belowDocument, pair.belowMetadata);
+  return create(consume(before, gone), { rows: 1, t: lanesOf(digest) });
 }
 
 function dropSpent(db: SqliteDatabase, rule: DropRule, before: MergeAccount): MergeAccount {
