@@ -18,6 +18,8 @@ export * from "./record.ts";
 export * from "./register-runs.ts";
 export * from "./row.ts";
 export * from "./run-chain.ts";
+export * from "./shard-status.ts";
 export * from "./sharding.ts";
 export * from "./silt-error.ts";
 export * from "./snapshot-pointer.ts";
+export * from "./write-deltas.ts";

@@ -2,6 +2,7 @@ export * from "./audit.ts";
 export * from "./delta-bundle.ts";
 export * from "./file-hash.ts";
 export * from "./merge.ts";
+export * from "./row-spool.ts";
 export * from "./schema.ts";
 export * from "./segment-file.ts";
 export * from "./segment-rows.ts";

@@ -1,0 +1,54 @@
+/** How a shard is doing, from its pointer, manifest and log. Reads only. */
+import { checkBelongTogether } from "./compact-shard.ts";
+import type { Exclusion } from "./formats.ts";
+import type { Ports, ShardRef } from "./ports.ts";
+import { readManifest, readPointer } from "./snapshot-pointer.ts";
+
+export interface ShardStatus {
+  readonly shard: string;
+  readonly version: number;
+  readonly commitId: string;
+  readonly appliedThrough: number;
+  /** The last sequence number given out. */
+  readonly head: number;
+  /** Registered runs that the version lacks. */
+  readonly pending: number;
+  /** Runs that the version leaves out for good and that did not come back. */
+  readonly excluded: number;
+  readonly rows: number;
+  readonly segments: number;
+  readonly bytes: number;
+  readonly oldestPendingSeconds: number | null;
+  /** Null before the first flip. */
+  readonly secondsSinceFlip: number | null;
+  readonly exclusions: readonly Exclusion[];
+}
+
+/** Throws `corrupt` when log and objects don't belong together. */
+export async function readShardStatus(ports: Ports, shard: ShardRef): Promise<ShardStatus> {
+  const applied = await ports.log.readApplied(shard);
+  const { pointer } = await readPointer(ports.objects, shard);
+  const manifest = await readManifest(ports.objects, pointer);
+  const head = await ports.log.readHead(shard);
+  checkBelongTogether(shard, pointer, head, applied?.version ?? 0);
+  const { version, commitId, appliedThrough, committedAt } = pointer;
+  const [oldest] = await ports.log.readRuns(shard, { after: appliedThrough, limit: 1 });
+  const nowMs = ports.clock.nowMs();
+  const secondsSince = (iso: string) => Math.max(0, (nowMs - Date.parse(iso)) / 1000);
+  const open = manifest.excluded.filter((exclusion) => exclusion.retriedBy === null);
+  return {
+    shard: shard.shard,
+    version,
+    commitId,
+    appliedThrough,
+    head: head.sequence,
+    pending: head.sequence - appliedThrough,
+    excluded: open.reduce((sum, { from, to }) => sum + to - from + 1, 0),
+    rows: manifest.stats.rows,
+    segments: manifest.stats.segments,
+    bytes: manifest.stats.bytes,
+    oldestPendingSeconds: oldest === undefined ? null : secondsSince(oldest.registeredAt),
+    secondsSinceFlip: version === 0 ? null : secondsSince(committedAt),
+    exclusions: manifest.excluded,
+  };
+}
