@@ -26,7 +26,14 @@ import {
   type SegmentMeta,
 } from "./schema.ts";
 import { digestHalves } from "./segment-rows.ts";
-import { closeFile, integrityProblem, openForReading, type SqliteDatabase } from "./sqlite-file.ts";
+import {
+  closeFile,
+  headerProblem,
+  integrityProblem,
+  isEnvironment,
+  openForReading,
+  type SqliteDatabase,
+} from "./sqlite-file.ts";
 
 /** What a file was found to hold; `problems` is empty when it is sound. */
 export interface SegmentAudit {
@@ -56,6 +63,8 @@ export function auditSegment(
     sums: { v: ZERO_LANES, t: ZERO_LANES },
   };
   try {
+    const unfit = headerProblem(path);
+    if (unfit !== undefined) return { problems: [unfit], meta, ...nothing };
     db = openForReading(path, logger);
     problems.push(...headProblems(db));
     if (problems.length > 0) return { problems, meta, ...nothing };
@@ -69,8 +78,8 @@ export function auditSegment(
     const field = owner.vectors[0] as VectorField;
     return { meta, ...auditRows(db, field, kind === "delta", problems) };
   } catch (error) {
-    const code = (error as { code?: string }).code;
-    if (code?.startsWith("SQLITE_IOERR") || code === "SQLITE_FULL") throw error;
+    // A full disk or too many open files must not look like damage: that would exclude a sound run.
+    if (isEnvironment(error)) throw error;
     return { problems: [...problems, reasonOf(error)], meta, ...nothing };
   } finally {
     if (db !== undefined) closeFile(db, logger);

@@ -8,12 +8,13 @@ import { join } from "node:path";
 import {
   type DeltaManifest,
   encodeJson,
+  isSiltError,
   parseDeltaManifest,
   reasonOf,
-  SiltError,
 } from "@silt/core";
 import { create, Parser, type ReadEntry } from "tar";
-import { type FileDigest, fileChunks } from "./file-hash.ts";
+import { environmentError, type FileDigest, fileChunks } from "./file-hash.ts";
+import { isEnvironment } from "./sqlite-file.ts";
 
 const MANIFEST_NAME = "delta.json";
 const SQLITE_NAME = "delta.sqlite";
@@ -45,10 +46,11 @@ export async function readBundle(
   tarPath: string,
   sqlitePath: string | undefined,
 ): Promise<UnpackOutcome> {
-  const tarBytes = statSync(tarPath).size;
-  const reader = new BundleReader(tarBytes, sqlitePath);
+  let reader: BundleReader | undefined;
   const tarHash = createHash("sha256");
   try {
+    const tarBytes = statSync(tarPath).size;
+    reader = new BundleReader(tarBytes, sqlitePath);
     let first = true;
     for (const chunk of fileChunks(tarPath)) {
       tarHash.update(chunk);
@@ -62,16 +64,12 @@ export async function readBundle(
     const manifest = reader.finish();
     return { outcome: "sound", manifest, tar: { bytes: tarBytes, sha256: tarHash.digest("hex") } };
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const system = (error as NodeJS.ErrnoException).syscall !== undefined;
-    if (system && code !== undefined) {
-      throw new SiltError("unavailable", `Cannot unpack "${tarPath}": ${reasonOf(error)}`, {
-        cause: error,
-      });
-    }
+    if (isEnvironment(error)) throw environmentError("unpack", tarPath, error);
+    // A bundle of a later format is sound for those who know it: it waits, nobody excludes it.
+    if (isSiltError(error, "invalid")) throw error;
     return { outcome: "poison", reason: reasonOf(error) };
   } finally {
-    reader.close();
+    reader?.close();
   }
 }
 

@@ -1,6 +1,7 @@
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { type Logger, reasonOf, SiltError } from "@silt/core";
 import Database from "better-sqlite3";
+import { environmentError } from "./file-hash.ts";
 import { APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION } from "./schema.ts";
 
 export type SqliteDatabase = Database.Database;
@@ -9,16 +10,73 @@ const SIDE_FILES = ["-wal", "-journal", "-shm"] as const;
 /** A small cache wins for one-shot merges: the limit is random page I/O in the kernel. */
 const CACHE_KIB = 8 * 1024;
 
-function isDamage(error: unknown): boolean {
-  const code = (error as { code?: unknown }).code;
-  return code === "SQLITE_CORRUPT" || code === "SQLITE_NOTADB" || code === "SQLITE_FORMAT";
+const DAMAGE = ["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"] as const;
+/** What the machine does to any file; it says nothing about this one. */
+const ENVIRONMENT = [
+  "SQLITE_BUSY",
+  "SQLITE_CANTOPEN",
+  "SQLITE_FULL",
+  "SQLITE_INTERRUPT",
+  "SQLITE_IOERR",
+  "SQLITE_LOCKED",
+  "SQLITE_NOMEM",
+  "SQLITE_PERM",
+  "SQLITE_READONLY",
+] as const;
+
+/** Codes may be extended ones, such as `SQLITE_CORRUPT_INDEX`. */
+function hasCode(error: unknown, codes: readonly string[]): boolean {
+  const { code } = error as { code?: unknown };
+  return (
+    typeof code === "string" &&
+    codes.some((known) => code === known || code.startsWith(`${known}_`))
+  );
 }
 
-/** Translates what SQLite throws, once: damage is `corrupt`, everything else is the environment. */
+const isDamage = (error: unknown) => hasCode(error, DAMAGE);
+
+/** True when a failure is the machine's: a full disk, too many open files, a lock. */
+export function isEnvironment(error: unknown): boolean {
+  if (error instanceof SiltError) return error.kind === "unavailable";
+  return hasCode(error, ENVIRONMENT) || (error as { syscall?: unknown }).syscall !== undefined;
+}
+
+/**
+ * Translates what SQLite throws, once: the machine's failures are `unavailable`; whatever else SQLite
+ * says about a file is its damage, and what SQLite did not say is a bug.
+ */
 export function sqliteError(action: string, path: string, error: unknown): SiltError {
   if (error instanceof SiltError) return error;
-  const kind = isDamage(error) ? "corrupt" : "unavailable";
+  const said = hasCode(error, ["SQLITE"]);
+  const kind = isEnvironment(error) ? "unavailable" : said ? "corrupt" : "internal";
   return new SiltError(kind, `Cannot ${action} "${path}": ${reasonOf(error)}`, { cause: error });
+}
+
+const HEADER_BYTES = 100;
+const ROLLBACK_JOURNAL = 1;
+const UTF_8 = 1;
+
+/**
+ * What is wrong with the header of a file that SQLite is about to open; undefined when it is sound.
+ * A file in WAL mode would get side files at the first look, and one in UTF-16 cannot be attached.
+ */
+export function headerProblem(path: string): string | undefined {
+  const header = Buffer.alloc(HEADER_BYTES);
+  let bytes: number;
+  try {
+    const descriptor = openSync(path, "r");
+    bytes = readSync(descriptor, header, 0, HEADER_BYTES, 0);
+    closeSync(descriptor);
+  } catch (error) {
+    throw environmentError("read", path, error);
+  }
+  if (bytes < HEADER_BYTES || !header.toString("latin1").startsWith("SQLite format 3\0")) {
+    return "it is no SQLite file";
+  }
+  if (header[18] !== ROLLBACK_JOURNAL || header[19] !== ROLLBACK_JOURNAL) {
+    return "it is in WAL mode, expected a closed file with a rollback journal";
+  }
+  return header.readUInt32BE(56) === UTF_8 ? undefined : "its text is not UTF-8";
 }
 
 /** Runs `action`, noting what was done to which file and how long it took. */
@@ -61,8 +119,13 @@ export function openForBulk(path: string, logger: Logger): SqliteDatabase {
 
 /** Opens a closed file for reading, with nothing in its schema trusted. */
 export function openForReading(path: string, logger: Logger): SqliteDatabase {
+  const unfit = headerProblem(path);
+  if (unfit !== undefined) {
+    throw new SiltError("corrupt", `Cannot open SQLite file "${path}": ${unfit}`);
+  }
+  let db: SqliteDatabase | undefined;
   try {
-    const db = logged(
+    db = logged(
       logger,
       "open",
       path,
@@ -73,6 +136,7 @@ export function openForReading(path: string, logger: Logger): SqliteDatabase {
     db.pragma(`cache_size = -${CACHE_KIB}`);
     return db;
   } catch (error) {
+    db?.close();
     throw sqliteError("open SQLite file", path, error);
   }
 }
