@@ -188,7 +188,7 @@ export async function openBundlePlace(): Promise<BundlePlace> {
   const scratch = join(folder.path, "scratch");
   mkdirSync(tempRoot, { recursive: true });
   mkdirSync(scratch);
-  const engine = createSegmentEngine({ tempRoot, logger: silentLogger });
+  const engine = createSegmentEngine({ tempRoot: () => tempRoot, logger: silentLogger });
   const workbench = await engine.openWorkbench();
   return {
     workbench,

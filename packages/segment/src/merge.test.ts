@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   type DropRule,
@@ -202,6 +202,14 @@ describe("mergeSegments()", () => {
     const before = inputs.map(({ source }) => readFileSync(source.path));
     merge(inputs);
     expect(inputs.map(({ source }) => readFileSync(source.path))).toEqual(before);
+  });
+
+  it("makes an output of its own from an input that nobody may write", () => {
+    const old = merge([run(1, [put("a")])]);
+    chmodSync(old.source.path, 0o444);
+    const merged = merge([old, run(2, [put("b")])]);
+    expect(statSync(merged.source.path).mode & 0o777).toBe(0o600);
+    expect(statSync(old.source.path).mode & 0o777).toBe(0o444);
   });
 
   it("what was deleted or overwritten is not in the bytes of the output any more", () => {

@@ -21,6 +21,14 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** Why the task was given up: a lost lease stays `fenced`, anything else may be tried again. */
+function abortError({ reason }: AbortSignal): SiltError {
+  if (reason instanceof SiltError) return reason;
+  return new SiltError("unavailable", "Cannot finish work on SQLite files: aborted", {
+    cause: reason,
+  });
+}
+
 /**
  * One worker thread for SQLite work, started at its first task: while it merges, this thread's
  * timers go on, so that a lease's heartbeat does. A worker that dies fails its tasks and is replaced.
@@ -61,11 +69,7 @@ export class SegmentWorker implements AsyncDisposable {
         },
         reject: (error) => {
           settle();
-          reject(
-            signal?.aborted
-              ? new SiltError("unavailable", "Cannot finish: aborted", { cause: signal.reason })
-              : error,
-          );
+          reject(signal?.aborted ? abortError(signal) : error);
         },
       });
       worker.postMessage({ id, task });
