@@ -156,9 +156,9 @@ async function readHeadsOf(
   );
 }
 
-/** The sequence numbers of drafts that are registered already; they were all, or none was. */
-async function findRegistered(
-  ports: Ports,
+/** The runs of drafts that are registered already; they were all, or none was (undefined). */
+export async function findRegistered(
+  ports: Pick<Ports, "log">,
   drafts: readonly RunDraft[],
 ): Promise<readonly RegisteredRun[] | undefined> {
   if (drafts.length === 0) return undefined;

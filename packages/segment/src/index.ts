@@ -1,5 +1,6 @@
 export * from "./audit.ts";
 export * from "./delta-bundle.ts";
+export * from "./export-file.ts";
 export * from "./file-hash.ts";
 export * from "./merge.ts";
 export * from "./row-spool.ts";

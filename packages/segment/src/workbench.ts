@@ -34,7 +34,7 @@ import { SegmentWorker } from "./worker-pool.ts";
 
 export interface SegmentEngineOptions {
   /** Where private folders are made; on the store's own device files can be linked, not copied. */
-  readonly tempRoot?: string;
+  readonly tempRoot?: string | (() => string);
   readonly logger: Logger;
 }
 
@@ -45,7 +45,8 @@ export function createSegmentEngine(
   const worker = new SegmentWorker(options.logger);
   return {
     async openWorkbench() {
-      const root = options.tempRoot ?? tmpdir();
+      const { tempRoot = tmpdir() } = options;
+      const root = typeof tempRoot === "string" ? tempRoot : tempRoot();
       try {
         const folder = await mkdtemp(join(root, `work-${process.pid}-`));
         return new FolderWorkbench(folder, worker, options.logger);

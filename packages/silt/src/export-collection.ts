@@ -1,0 +1,112 @@
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { resolve } from "node:path";
+import { type Logger, SiltError } from "@silt/core";
+import { environmentError, writeExportFile } from "@silt/segment";
+import type { Collection, StoredRecord } from "./collection.ts";
+
+/** One of them: a new file, or for JSON Lines a sink. */
+export type ExportTarget =
+  | { readonly sqlite: string }
+  | { readonly jsonl: string }
+  /** Takes one line at a time; awaits back-pressure. */
+  | { readonly lines: (line: string) => void | Promise<void> };
+
+export interface ExportReport {
+  readonly collection: string;
+  readonly records: number;
+  readonly bytes: number;
+  readonly file: string | null;
+  /** Of the file; null for a sink. */
+  readonly sha256: string | null;
+}
+
+const BUFFER_CHARS = 1024 * 1024;
+
+/** Writes the newest version. A file appears under its name only when it is whole; an existing one is refused. */
+export async function exportCollection(
+  collection: Collection,
+  target: ExportTarget,
+  logger: Logger,
+): Promise<ExportReport> {
+  if ("lines" in target) return exportLines(collection, target.lines);
+  const file = resolve("sqlite" in target ? target.sqlite : target.jsonl);
+  if (existsSync(file)) {
+    throw new SiltError(
+      "invalid",
+      `Cannot export to "${file}": it exists; remove it, or name another file`,
+    );
+  }
+  const partial = `${file}.${process.pid}.part`;
+  try {
+    const report =
+      "sqlite" in target
+        ? await exportSqlite(collection, partial, logger)
+        : await exportJsonl(collection, partial);
+    renameSync(partial, file);
+    return { ...report, file };
+  } catch (error) {
+    throw environmentError("export to", file, error);
+  } finally {
+    rmSync(partial, { force: true });
+  }
+}
+
+async function exportSqlite(
+  collection: Collection,
+  path: string,
+  logger: Logger,
+): Promise<Omit<ExportReport, "file">> {
+  const records = collection.reader.scan();
+  const written = await writeExportFile(path, collection.identity, records, logger);
+  const { rows, bytes, sha256 } = written;
+  return { collection: collection.name, records: rows, bytes, sha256 };
+}
+
+async function exportJsonl(
+  collection: Collection,
+  path: string,
+): Promise<Omit<ExportReport, "file">> {
+  const descriptor = openSync(path, "wx");
+  try {
+    let buffered = "";
+    const flush = () => {
+      const bytes = Buffer.from(buffered);
+      for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
+      buffered = "";
+    };
+    const report = await exportLines(collection, (line) => {
+      buffered += line;
+      if (buffered.length >= BUFFER_CHARS) flush();
+    });
+    flush();
+    fsyncSync(descriptor);
+    return report;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+async function exportLines(
+  collection: Collection,
+  sink: (line: string) => void | Promise<void>,
+): Promise<ExportReport> {
+  let [records, bytes] = [0, 0];
+  for await (const record of collection.records()) {
+    const line = `${JSON.stringify(lineOf(record))}\n`;
+    await sink(line);
+    records += 1;
+    bytes += Buffer.byteLength(line);
+  }
+  return { collection: collection.name, records, bytes, file: null, sha256: null };
+}
+
+/** As `put` takes it: what a record lacks is left out. */
+function lineOf({ id, parent, document, metadata, embedding }: StoredRecord): object {
+  return {
+    id,
+    ...(parent !== null && { parent }),
+    embedding: Array.from(embedding ?? []),
+    ...(document !== null && { document }),
+    ...(Object.keys(metadata).length > 0 && { metadata }),
+  };
+}
