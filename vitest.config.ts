@@ -1,0 +1,32 @@
+import { defineConfig } from "vitest/config";
+
+const reports = process.env.TEST_REPORTS;
+
+/**
+ * `main` is what `npm test` runs. `package` builds, packs and installs, which takes a registry or
+ * its cache and most of a minute: `npm run test:pack`. With TEST_REPORTS (a folder) each run also
+ * leaves its results there as JSON, from which `.ci/run` makes its totals.
+ */
+export default defineConfig({
+  test: {
+    reporters: reports === undefined ? ["default"] : ["default", "json"],
+    ...(reports === undefined ? {} : { outputFile: { json: `${reports}/${process.pid}.json` } }),
+    projects: [
+      {
+        test: {
+          name: "main",
+          include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
+          exclude: ["test/package/**"],
+        },
+      },
+      {
+        test: {
+          name: "package",
+          include: ["test/package/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});
