@@ -1,6 +1,5 @@
 /** Creating, opening and changing collections. `collection.json` is written last: it commits the creation. */
 
-import { statsOf, storeManifest } from "./compact-shard.ts";
 import {
   COLLECTION_NAME,
   type CollectionIdentity,
@@ -25,6 +24,7 @@ import { type Ports, putOptionsOf, type ShardRef } from "./ports.ts";
 import { EMPTY_RUNS_HASH } from "./run-chain.ts";
 import { shardNames } from "./sharding.ts";
 import { isSiltError, SiltError } from "./silt-error.ts";
+import { statsOf, storeManifest } from "./upload-version.ts";
 
 const COLLECTION_BYTES_MAX = 64 * 1024;
 const POLICY_ATTEMPTS_MAX = 10;

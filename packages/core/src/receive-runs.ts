@@ -2,11 +2,15 @@
  * Fetching the bundles of runs, and telling poison from a sick environment: poison excludes one run
  * for good, so it must be certain (F23, F57).
  */
-import type { Pointer, Run } from "./formats.ts";
+import type { Run, SnapshotManifest } from "./formats.ts";
 import type { MergeInput, Ports, SegmentOwner, Workbench } from "./ports.ts";
 import { hashObject } from "./publish-delta.ts";
+import type { ShardState } from "./shard-state.ts";
 import { SiltError } from "./silt-error.ts";
 import { readPointer } from "./snapshot-pointer.ts";
+
+/** How far back an applied run that was sound is looked for. */
+const CANARY_RUNS_MAX = 100;
 
 export type ReceivedRun =
   | { readonly outcome: "sound"; readonly run: Run; readonly input: MergeInput }
@@ -16,7 +20,6 @@ type Fetched = ReceivedRun | { readonly outcome: "missing"; readonly run: Run };
 
 interface ReceiveOptions {
   readonly signal?: AbortSignal;
-  readonly giveUp?: ReadonlySet<string>;
   readonly onProgress?: (step: string, done: number, total: number) => void;
 }
 
@@ -29,16 +32,12 @@ export async function receiveRuns(
   workbench: Workbench,
   owner: SegmentOwner,
   runs: readonly Run[],
-  base: Pointer,
+  state: Pick<ShardState, "base" | "manifest">,
   options: ReceiveOptions,
 ): Promise<readonly ReceivedRun[]> {
   const received: Fetched[] = [];
   for (const [index, run] of runs.entries()) {
     options.signal?.throwIfAborted();
-    if (options.giveUp?.has(run.runId)) {
-      received.push({ outcome: "poison", run, reason: "given up by an operator" });
-      continue;
-    }
     let fetched = await fetchRun(ports, workbench, owner, run);
     if (fetched.outcome !== "sound") fetched = await fetchRun(ports, workbench, owner, run);
     received.push(fetched);
@@ -47,7 +46,7 @@ export async function receiveRuns(
   const suspects = received.filter((run) => run.outcome !== "sound");
   const missing = suspects.find((run) => run.outcome === "missing");
   if (missing !== undefined || suspects.length > 1) {
-    await checkSurroundings(ports, owner, received, base, missing?.run);
+    await checkSurroundings(ports, owner, received, state, missing?.run);
   }
   return received.filter((run): run is ReceivedRun => run.outcome !== "missing");
 }
@@ -71,11 +70,11 @@ async function checkSurroundings(
   ports: Ports,
   owner: SegmentOwner,
   received: readonly Fetched[],
-  base: Pointer,
+  { base, manifest }: Pick<ShardState, "base" | "manifest">,
   missing: Run | undefined,
 ): Promise<void> {
   const { pointer } = await readPointer(ports.objects, owner);
-  if (pointer.commitId !== base.commitId) {
+  if (pointer.commitId !== base.pointer.commitId) {
     throw new SiltError(
       "fenced",
       `Cannot compact "${owner.collection}": the pointer moved meanwhile`,
@@ -84,13 +83,14 @@ async function checkSurroundings(
   if (missing !== undefined) {
     throw new SiltError(
       "corrupt",
-      `Cannot compact "${owner.collection}": bundle "${missing.delta.key}" of run ${missing.sequence} is missing; nothing was excluded. ` +
-        `Check the location and its permissions, restore the object, or give it up with "silt quarantine add ${missing.runId}"`,
+      `Cannot compact "${owner.collection}": bundle "${missing.delta.key}" of run ${missing.sequence} is missing; nothing was excluded and the run stays pending. ` +
+        "Check the location and its permissions, or restore the object from a backup",
     );
   }
   const canary =
-    received.find((run) => run.outcome === "sound")?.run ?? (await appliedRun(ports, owner, base));
-  const expected = canary?.delta ?? base.manifest;
+    received.find((run) => run.outcome === "sound")?.run ??
+    (await lastGoodRun(ports, owner, manifest));
+  const expected = canary?.delta ?? manifest.segments.at(-1)?.object ?? base.pointer.manifest;
   const seen = await hashObject(ports.objects, expected.key);
   if (seen?.sha256 === expected.sha256) return;
   throw new SiltError(
@@ -100,12 +100,16 @@ async function checkSurroundings(
   );
 }
 
-async function appliedRun(
+/** The last applied run that is not excluded: an excluded one proves nothing, for it was bad before. */
+async function lastGoodRun(
   ports: Ports,
   owner: SegmentOwner,
-  base: Pointer,
+  manifest: SnapshotManifest,
 ): Promise<Run | undefined> {
-  if (base.appliedThrough === 0) return undefined;
-  const [run] = await ports.log.readRuns(owner, { after: base.appliedThrough - 1, limit: 1 });
-  return run;
+  const { appliedThrough, excluded } = manifest;
+  const after = Math.max(0, appliedThrough - CANARY_RUNS_MAX);
+  const runs = await ports.log.readRuns(owner, { after, limit: appliedThrough - after });
+  return runs.findLast(
+    ({ sequence }) => !excluded.some(({ from, to }) => from <= sequence && sequence <= to),
+  );
 }

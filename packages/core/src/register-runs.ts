@@ -79,7 +79,7 @@ export async function registerRuns(
       if (!isSiltError(error, "unavailable") || attempt === ATTEMPTS_MAX) throw error;
       // The transaction may have been committed although its answer was lost.
       unclear = true;
-      const known = await findRegistered(ports, drafts);
+      const known = await findAfterFailure(ports, drafts);
       if (known !== undefined) return { outcome: "registered", runs: known };
       await pause(ports, attempt);
       continue;
@@ -154,6 +154,19 @@ async function readHeadsOf(
       );
     }),
   );
+}
+
+/** {@link findRegistered}, while the log may still be down: committing again finds out as well. */
+async function findAfterFailure(
+  ports: Pick<Ports, "log">,
+  drafts: readonly RunDraft[],
+): Promise<readonly RegisteredRun[] | undefined> {
+  try {
+    return await findRegistered(ports, drafts);
+  } catch (error) {
+    if (!isSiltError(error, "unavailable")) throw error;
+    return undefined;
+  }
 }
 
 /** The runs of drafts that are registered already; they were all, or none was (undefined). */

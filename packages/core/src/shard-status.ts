@@ -1,7 +1,7 @@
 /** How a shard is doing, from its pointer, manifest and log. Reads only. */
-import { checkBelongTogether } from "./compact-shard.ts";
 import type { Exclusion } from "./formats.ts";
 import type { Ports, ShardRef } from "./ports.ts";
+import { checkBelongTogether } from "./shard-state.ts";
 import { readManifest, readPointer } from "./snapshot-pointer.ts";
 
 export interface ShardStatus {

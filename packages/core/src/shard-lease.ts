@@ -1,0 +1,68 @@
+/** The lease of a compactor while it works. Correctness never rests on it: the flip decides. */
+import { shardPartition } from "./object-keys.ts";
+import type { Lease, Ports } from "./ports.ts";
+import { SiltError } from "./silt-error.ts";
+import { readPointer } from "./snapshot-pointer.ts";
+
+/**
+ * Extends the lease until stopped. Its signal aborts when the lease is really lost, or ran out while
+ * the store was silent; not when a heartbeat failed (F15).
+ */
+export function keepLease(
+  ports: Pick<Ports, "leases" | "clock" | "logger">,
+  lease: Lease,
+  ttlMs: number,
+  heartbeatMs: number,
+): { readonly stop: () => void; readonly signal: AbortSignal } {
+  const lost = new AbortController();
+  let extending = false;
+  let expiresAtMs = lease.expiresAtMs;
+  const fence = (why: string) =>
+    lost.abort(
+      new SiltError("fenced", `Cannot go on compacting "${shardPartition(lease.shard)}": ${why}`),
+    );
+  const fenceIfExpired = () => {
+    if (ports.clock.nowMs() > expiresAtMs)
+      fence("the lease ran out while the store did not answer");
+  };
+  const beat = async () => {
+    // A heartbeat that hangs must not hide that the lease ran out.
+    if (extending) return fenceIfExpired();
+    extending = true;
+    const sentAtMs = ports.clock.nowMs();
+    try {
+      if ((await ports.leases.extend(lease, ttlMs)) === "lost") {
+        fence("another compactor took the lease");
+      } else expiresAtMs = sentAtMs + ttlMs;
+    } catch (error) {
+      ports.logger.log("warn", "heartbeat failed", {
+        shard: shardPartition(lease.shard),
+        error: String(error),
+      });
+      fenceIfExpired();
+    } finally {
+      extending = false;
+    }
+  };
+  const stop = ports.clock.every(heartbeatMs, () => void beat());
+  return { stop, signal: lost.signal };
+}
+
+/** Frees the lease if it is still ours, and hints again if something is left to do (F59). */
+export async function releaseAndHint(ports: Ports, lease: Lease): Promise<void> {
+  try {
+    if ((await ports.leases.release(lease)) === "lost") return;
+    const { pointer } = await readPointer(ports.objects, lease.shard);
+    const head = await ports.log.readHead(lease.shard);
+    if (head === undefined) return;
+    // A hint that met our lease was dropped: whoever releases looks again.
+    const behind = head.sequence > pointer.appliedThrough;
+    if (behind || head.excluding) await ports.hints.send(lease.shard);
+  } catch (error) {
+    // The result of the compaction stands; the sweep hints what is forgotten.
+    ports.logger.log("warn", "release failed", {
+      shard: shardPartition(lease.shard),
+      error: String(error),
+    });
+  }
+}
