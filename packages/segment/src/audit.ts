@@ -17,6 +17,7 @@ import {
   vectorDigest,
   ZERO_LANES,
 } from "@silt/core";
+import { type Placement, placementOf } from "./placement.ts";
 import {
   APPLICATION_ID,
   META_KEYS,
@@ -74,9 +75,16 @@ export function auditSegment(
     meta = readMeta(db);
     problems.push(...metaProblems(meta, owner, expect));
     if (problems.length > 0) return { problems, meta, ...nothing };
-    const kind = meta?.kind;
-    const field = owner.vectors[0] as VectorField;
-    return { meta, ...auditRows(db, field, kind === "delta", problems) };
+    const range = rangeOf(meta as SegmentMeta);
+    if (range === undefined) {
+      return { problems: ["the range of runs in its meta table is none"], meta, ...nothing };
+    }
+    const rules = {
+      range,
+      field: owner.vectors[0] as VectorField,
+      placement: placementOf(owner.shard),
+    };
+    return { meta, ...auditRows(db, rules, problems) };
   } catch (error) {
     // A full disk or too many open files must not look like damage: that would exclude a sound run.
     if (isEnvironment(error)) throw error;
@@ -136,6 +144,26 @@ function metaProblems(
   );
 }
 
+/** The sequence numbers that the rows of a file may have. */
+interface RowRange {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+const RANGE_NUMBER = /^(0|[1-9][0-9]{0,15})$/;
+
+/** A delta cannot know its number, a segment stands for a range, an export for all that ever was. */
+function rangeOf({ kind, firstSequence, lastSequence }: SegmentMeta): RowRange | undefined {
+  if (kind === "export") return { first: 1n, last: BigInt(Number.MAX_SAFE_INTEGER) };
+  if (!RANGE_NUMBER.test(firstSequence) || !RANGE_NUMBER.test(lastSequence)) return undefined;
+  const [first, last] = [BigInt(firstSequence), BigInt(lastSequence)];
+  if (kind === "delta") return first === 0n && last === 0n ? { first, last } : undefined;
+  return first >= 1n && first <= last ? { first, last } : undefined;
+}
+
+const isWithin = (sequence: unknown, { first, last }: RowRange): boolean =>
+  typeof sequence === "bigint" && sequence >= first && sequence <= last;
+
 type RawRow = [
   operation: unknown,
   id: unknown,
@@ -150,13 +178,19 @@ type RawRow = [
   embedding: unknown,
 ];
 
-function auditRows(db: SqliteDatabase, field: VectorField, delta: boolean, problems: string[]) {
+interface RowRules {
+  readonly range: RowRange;
+  readonly field: VectorField;
+  readonly placement: Placement;
+}
+
+function auditRows(db: SqliteDatabase, rules: RowRules, problems: string[]) {
   const rows = { put: 0, patch: 0, delete: 0 };
   let v = ZERO_LANES;
   let t = ZERO_LANES;
   const select = db.prepare(`SELECT ${ROW_COLUMNS} FROM rows`).raw().safeIntegers();
   for (const raw of select.iterate() as IterableIterator<RawRow>) {
-    const found = rowProblem(raw, field, delta);
+    const found = rowProblem(raw, rules);
     if (typeof found === "string") {
       problems.push(`row "${String(raw[1]).slice(0, 80)}": ${found}`);
       if (problems.length >= PROBLEMS_MAX) break;
@@ -166,17 +200,18 @@ function auditRows(db: SqliteDatabase, field: VectorField, delta: boolean, probl
     t = addLanes(t, lanesOf(found.t));
     if (found.v !== undefined) v = addLanes(v, lanesOf(found.v));
   }
-  const replaced = auditReplaced(db, delta, problems);
+  const replaced = auditReplaced(db, rules, problems);
   return { problems, rows, replaced, sums: { v, t } };
 }
 
-function auditReplaced(db: SqliteDatabase, delta: boolean, problems: string[]): number {
+function auditReplaced(db: SqliteDatabase, rules: RowRules, problems: string[]): number {
   let replaced = 0;
-  const select = db.prepare("SELECT parent, sequence FROM replaced").raw();
+  const select = db.prepare("SELECT parent, sequence FROM replaced").raw().safeIntegers();
   for (const [parent, sequence] of select.iterate() as IterableIterator<[unknown, unknown]>) {
     const found =
       idProblem(parent, "replaced parent") ??
-      ((sequence as number) > 0 === delta ? `replaced parent has sequence ${sequence}` : undefined);
+      rules.placement.replaced(parent as string) ??
+      (isWithin(sequence, rules.range) ? undefined : `replaced parent has sequence ${sequence}`);
     if (found !== undefined && problems.length < PROBLEMS_MAX) problems.push(found);
     replaced += 1;
   }
@@ -186,14 +221,16 @@ function auditReplaced(db: SqliteDatabase, delta: boolean, problems: string[]): 
 /** Both digests of a sound row, recomputed from its bytes, or what is wrong with it. */
 function rowProblem(
   raw: RawRow,
-  field: VectorField,
-  delta: boolean,
+  { range, field, placement }: RowRules,
 ): string | { readonly v: Buffer | undefined; readonly t: Buffer } {
   const [operation, id, parent, sequence, va, vb, ta, tb, document, metadata, embedding] = raw;
-  const unfit = idProblem(id) ?? (parent === null ? undefined : idProblem(parent, "parent"));
+  const unfit =
+    idProblem(id) ??
+    (parent === null ? undefined : idProblem(parent, "parent")) ??
+    placement.row(id as string, parent as string | null);
   if (unfit !== undefined) return unfit;
-  if ((sequence as bigint) > 0n === delta || typeof sequence !== "bigint") {
-    return `sequence is ${sequence}`;
+  if (!isWithin(sequence, range)) {
+    return `sequence is ${sequence}, expected ${range.first} to ${range.last}`;
   }
   if (operation !== "put" && operation !== "patch" && operation !== "delete") {
     return "unknown operation";

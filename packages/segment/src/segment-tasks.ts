@@ -1,11 +1,12 @@
 /** The heavy tasks on SQLite files, as plain functions of plain data, so that a worker can run them. */
 import { renameSync } from "node:fs";
-import type { DropRule, Logger, Run, SegmentOwner } from "@silt/core";
+import type { DropRule, Logger, Run, SegmentDescriptor, SegmentOwner } from "@silt/core";
 import { canonicalJson, lanesToHex } from "@silt/core";
 import { auditSegment, type SegmentAudit } from "./audit.ts";
 import { readBundle } from "./delta-bundle.ts";
 import { hashFile } from "./file-hash.ts";
 import { type MergeResult, type MergeSource, mergeSegments, type SequenceRange } from "./merge.ts";
+import { secondOpinion } from "./second-opinion.ts";
 
 export type SegmentTask =
   | {
@@ -23,7 +24,13 @@ export type SegmentTask =
       readonly tarPath: string;
       readonly sqlitePath: string;
     }
-  | { readonly task: "audit-segment"; readonly owner: SegmentOwner; readonly path: string }
+  | {
+      readonly task: "audit-segment";
+      readonly owner: SegmentOwner;
+      readonly descriptor: SegmentDescriptor;
+      readonly path: string;
+      readonly deep: boolean;
+    }
   | { readonly task: "hash"; readonly path: string };
 
 export type DeltaAudit =
@@ -33,7 +40,8 @@ export type DeltaAudit =
 export interface SegmentTaskResults {
   readonly merge: MergeResult;
   readonly "audit-delta": DeltaAudit;
-  readonly "audit-segment": SegmentAudit;
+  /** What is wrong; empty when the segment is sound. */
+  readonly "audit-segment": readonly string[];
   readonly hash: { readonly bytes: number; readonly sha256: string };
 }
 
@@ -48,7 +56,7 @@ export async function runSegmentTask(
     case "audit-delta":
       return auditDelta(task.owner, task.run, task.tarPath, task.sqlitePath, logger);
     case "audit-segment":
-      return auditSegment(task.path, task.owner, { kind: "segment" }, logger);
+      return auditDescribed(task.owner, task.descriptor, task.path, task.deep, logger);
     case "hash":
       return hashFile(task.path);
   }
@@ -97,4 +105,41 @@ async function auditDelta(
   }
   renameSync(partial, sqlitePath);
   return { outcome: "sound", audit };
+}
+
+/** A segment against the descriptor that its manifest has of it, from its bytes. */
+async function auditDescribed(
+  owner: SegmentOwner,
+  descriptor: SegmentDescriptor,
+  path: string,
+  deep: boolean,
+  logger: Logger,
+): Promise<readonly string[]> {
+  const { firstSequence, lastSequence } = descriptor;
+  const expect = {
+    kind: "segment",
+    firstSequence: String(firstSequence),
+    lastSequence: String(lastSequence),
+    runId: "",
+  } as const;
+  const audit = auditSegment(path, owner, expect, logger);
+  if (audit.problems.length > 0) return audit.problems;
+  const problems = differences(audit, descriptor);
+  const second = deep ? await secondOpinion(path, logger) : undefined;
+  return second === undefined ? problems : [...problems, second];
+}
+
+function differences(audit: SegmentAudit, descriptor: SegmentDescriptor): readonly string[] {
+  const { rows, replaced, sums } = descriptor;
+  const pairs: readonly [string, number | string, number | string][] = [
+    ["puts", audit.rows.put, rows.put],
+    ["patches", audit.rows.patch, rows.patch],
+    ["deletes", audit.rows.delete, rows.delete],
+    ["replaced parents", audit.replaced, replaced],
+    ["vector digest sum", lanesToHex(audit.sums.v), sums.v],
+    ["text digest sum", lanesToHex(audit.sums.t), sums.t],
+  ];
+  return pairs
+    .filter(([, found, told]) => found !== told)
+    .map(([what, found, told]) => `${what}: ${found} found, the manifest says ${told}`);
 }

@@ -252,6 +252,24 @@ class FolderWorkbench implements Workbench {
     };
   }
 
+  auditSegment(
+    owner: SegmentOwner,
+    descriptor: SegmentDescriptor,
+    input: MergeInput,
+    options: { readonly deep: boolean; readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly string[]> {
+    const { path } = input.handle as FileHandle;
+    const { deep, signal } = options;
+    const task = {
+      task: "audit-segment",
+      owner: pickOwner(owner),
+      descriptor,
+      path,
+      deep,
+    } as const;
+    return this.#worker.run(task, signal);
+  }
+
   async merge(
     owner: SegmentOwner,
     inputs: readonly MergeInput[],

@@ -1,0 +1,89 @@
+import { copyFileSync } from "node:fs";
+import { join } from "node:path";
+import { encodeEmbedding, type SegmentContent } from "@silt/core";
+import { silentLogger } from "@silt/testkit";
+import Database from "better-sqlite3";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { temporaryFolder } from "./merge-trial.fixture.ts";
+import { firstDifference, secondOpinion } from "./second-opinion.ts";
+import { writeContent } from "./segment-rows.ts";
+import { openForBulk } from "./sqlite-file.ts";
+
+const folder = temporaryFolder();
+const path = join(folder.path, "sound.sqlite");
+afterAll(() => folder[Symbol.dispose]());
+beforeAll(() => {
+  const content: SegmentContent = {
+    rows: new Map([
+      [
+        "a",
+        {
+          operation: "put",
+          id: "a",
+          parent: "p",
+          embedding: encodeEmbedding([1, 2]),
+          document: "zwei Kaffee, ä",
+          metadata: { price: 1e21 },
+          sequence: 1,
+        },
+      ],
+      ["b", { operation: "patch", id: "b", document: null, metadata: { x: null }, sequence: 2 }],
+      ["c", { operation: "delete", id: "c", sequence: 2 }],
+    ]),
+    replaced: new Map([["p", 1]]),
+  };
+  const db = openForBulk(path, silentLogger);
+  writeContent(db, content, {
+    kind: "segment",
+    format: "1",
+    requires: "[]",
+    collection: "lines",
+    storeId: "store0000001",
+    shard: "0-of-1",
+    vectors: "[]",
+    firstSequence: "1",
+    lastSequence: "2",
+    runId: "",
+  });
+  db.close();
+});
+
+describe("secondOpinion()", () => {
+  it("agrees about a sound file: texts, numbers over 2^53, blobs and nulls", async () => {
+    expect(await secondOpinion(path, silentLogger)).toBeUndefined();
+  });
+
+  it("says what it cannot read", async () => {
+    const broken = join(folder.path, "broken.sqlite");
+    copyFileSync(path, broken);
+    const db = new Database(broken);
+    db.exec("DROP TABLE replaced");
+    db.close();
+    expect(await secondOpinion(broken, silentLogger)).toMatch(/no such table: replaced/);
+  });
+});
+
+describe("firstDifference()", () => {
+  const readings = (...rows: unknown[][]) => rows[Symbol.iterator]();
+  const row = () => [1n, "a", new Uint8Array([1, 2]), null];
+
+  it("is undefined for two readings of the same rows", () => {
+    const ours = readings([1n, "a", Buffer.from([1, 2]), null]);
+    expect(firstDifference(ours, readings(row()))).toBeUndefined();
+  });
+
+  it.each([
+    ["another number", [2n, "a", new Uint8Array([1, 2]), null]],
+    ["another text", [1n, "b", new Uint8Array([1, 2]), null]],
+    ["another byte of a blob", [1n, "a", new Uint8Array([1, 3]), null]],
+    ["a value for null", [1n, "a", new Uint8Array([1, 2]), ""]],
+    ["a column less", [1n, "a", new Uint8Array([1, 2])]],
+  ])("names the first row with %s", (_, other) => {
+    expect(firstDifference(readings(row(), row()), readings(row(), other))).toBe(2);
+  });
+
+  it("names the row that only one of them has", () => {
+    expect(firstDifference(readings(row()), readings())).toBe(1);
+    expect(firstDifference(readings(row()), readings(row(), row()))).toBe(2);
+  });
+});
