@@ -1,0 +1,60 @@
+/** Runs the command in this process, as a shell would: arguments and input in, output and exit code out. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runProgram } from "./program.ts";
+
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The one JSON document on standard output. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into documents of every command
+  readonly json: any;
+}
+
+export interface CommandSandbox extends Disposable {
+  readonly folder: string;
+  readonly store: string;
+  silt(args: readonly string[], input?: string | Uint8Array): Promise<CommandResult>;
+}
+
+/** A folder with a store location and a cache of its own. */
+export function commandSandbox(): CommandSandbox {
+  const folder = mkdtempSync(join(tmpdir(), "silt-command-"));
+  const store = join(folder, "store");
+  const env = { SILT_STORE: store, SILT_CACHE: join(folder, "cache") };
+  return {
+    folder,
+    store,
+    async silt(args, input = "") {
+      let [stdout, stderr] = ["", ""];
+      const exitCode = await runProgram(
+        args,
+        {
+          stdout: { write: (text) => (stdout += text) },
+          stderr: { write: (text) => (stderr += text) },
+          stdin: bytesOf(input),
+          env,
+          signal: new AbortController().signal,
+          nowMs: () => Date.now(),
+        },
+        "0.0.0-test",
+      );
+      return { exitCode, stdout, stderr, json: parse(stdout) };
+    },
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+async function* bytesOf(text: string | Uint8Array): AsyncGenerator<Uint8Array, void> {
+  yield typeof text === "string" ? Buffer.from(text) : text;
+}
+
+function parse(stdout: string): unknown {
+  try {
+    return JSON.parse(stdout);
+  } catch {
+    return undefined;
+  }
+}
