@@ -49,7 +49,10 @@ export function emptyOverlay(baseCommitId: string, appliedThrough: number): Pend
   };
 }
 
-/** Folds further runs, which must follow without a gap, over an overlay. Stops at the first that is unreadable or over a limit. */
+/**
+ * Folds further runs, which must follow without a gap, over an overlay. Stops at the first that is
+ * unreadable or over a limit.
+ */
 export async function extendOverlay(
   ports: Ports,
   owner: SegmentOwner,

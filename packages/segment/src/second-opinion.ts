@@ -22,7 +22,10 @@ const QUERIES: readonly (readonly [what: string, sql: string])[] = [
 /** Opened as what never changes: no locks, so that one closing cannot drop the other's. */
 const immutable = (path: string): string => `${pathToFileURL(path).href}?immutable=1`;
 
-/** SQLite's result codes for what the machine does: PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN. */
+/**
+ * SQLite's result codes for what the machine does: PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT,
+ * IOERR, FULL, CANTOPEN.
+ */
 const MACHINE_CODES: ReadonlySet<number> = new Set([3, 5, 6, 7, 8, 9, 10, 13, 14]);
 
 /** True when a failure of either build is the machine's; extended codes carry the code in their last byte. */

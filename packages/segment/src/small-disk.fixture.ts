@@ -2,7 +2,10 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import type { TestContext } from "vitest";
 
-/** A file system of `mebibytes` at `path`, unmounted when disposed; where that is not allowed the test says so aloud. */
+/**
+ * A file system of `mebibytes` at `path`, unmounted when disposed; where that is not allowed the test
+ * says so aloud.
+ */
 export function mountSmallDisk(path: string, mebibytes: number, context: TestContext): Disposable {
   mkdirSync(path);
   try {

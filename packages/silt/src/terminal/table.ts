@@ -50,7 +50,7 @@ function layColumn(column: Column, cells: readonly Cell[]): Laid {
 }
 
 /** Takes the columns that are too many from those that shrink, the last of them first. */
-function fit(laid: readonly Laid[], width: number): readonly Laid[] {
+function fitColumns(laid: readonly Laid[], width: number): readonly Laid[] {
   const taken = laid.reduce((sum, column) => sum + column.width, GAP.length * (laid.length - 1));
   let excess = taken - width;
   const fitted = laid.toReversed().map((entry) => {
@@ -86,7 +86,7 @@ export function tableLines(
       rows.map((row) => row[index]),
     ),
   );
-  const laid = look.width === undefined ? whole : fit(whole, look.width);
+  const laid = look.width === undefined ? whole : fitColumns(whole, look.width);
   const last = laid.length - 1;
   const header = laid.map((entry, index) => drawCell(entry, entry.column.title, index === last));
   const body = rows.map((_, row) =>
