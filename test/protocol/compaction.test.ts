@@ -1,13 +1,7 @@
-import {
-  countRows,
-  encodeEmbedding,
-  type MetadataPatch,
-  type Row,
-  type SegmentContent,
-  SiltError,
-} from "@silt/core";
+import { countRows, type Row, type SegmentContent, SiltError } from "@silt/core";
 import { createSeededRandom, liveRecords, modelOf, randomContent } from "@silt/testkit";
 import { describe, expect, it } from "vitest";
+import { gone, patch, put, run } from "./contents.fixture.ts";
 import {
   compact,
   contentOf,
@@ -26,28 +20,6 @@ import {
 const SEEDS = 6;
 const RUNS = 14;
 const SINGLE: WorldPolicy = { strategy: "single" };
-
-const put = (id: string, parent: string | null = null, metadata = {}): Row => ({
-  operation: "put",
-  id,
-  parent,
-  embedding: encodeEmbedding([1, 2]),
-  document: `document of ${id}`,
-  metadata,
-  sequence: 0,
-});
-const gone = (id: string): Row => ({ operation: "delete", id, sequence: 0 });
-const patch = (id: string, metadata: MetadataPatch): Row => ({
-  operation: "patch",
-  id,
-  document: null,
-  metadata,
-  sequence: 0,
-});
-const run = (rows: readonly Row[], replaced: readonly string[] = []): SegmentContent => ({
-  rows: new Map(rows.map((row) => [row.id, row])),
-  replaced: new Map(replaced.map((parent) => [parent, 0])),
-});
 
 let world: World;
 
