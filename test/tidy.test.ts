@@ -103,7 +103,8 @@ describe("the manifests", () => {
     const outer = Object.entries(all).filter(([name]) => !name.startsWith("@silt/"));
     const own = SOURCES.filter(({ path }) => path.startsWith("packages/silt/src/"));
     const merged = { ...silt, dependencies: { ...silt.devDependencies, ...silt.dependencies } };
-    const inherited = outer.map(([name]) => name);
+    // Declarations name types of dependencies, so that these are installed too.
+    const inherited = outer.flatMap(([name]) => [name, `@types/${name}`]);
     expect(silt.dependencies).toMatchObject(Object.fromEntries(outer));
     expect(wrongDependencies(merged, own, inherited)).toEqual([]);
     expect(Object.keys(silt.dependencies ?? {}).filter((name) => /^@silt\//.test(name))).toEqual(

@@ -5,8 +5,8 @@
  * 2. this package's modules go to `dist/`, those of the private workspaces to `dist/@silt/<name>/`,
  *    so that `../package.json` and a worker beside its starter are found as in the sources;
  * 3. `@silt/<name>` becomes a relative path, and `.ts` in declarations becomes `.js`;
- * 4. the example pictures of `silt demo`, README and licence are copied.
- * The old `dist/` is replaced only once the new one is whole.
+ * 4. the old `dist/` is replaced, now that the new one is whole;
+ * 5. the pictures of `silt demo`, README and licence are copied from the top (git ignores them here).
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -75,12 +75,11 @@ function makeExecutable(command: string): void {
   chmodSync(command, 0o755);
 }
 
-function copyCompanions(out: string): void {
-  for (const name of ["images", "README.md"]) {
-    cpSync(join(TOP, "examples", name), join(out, "examples", name), { recursive: true });
-  }
-  for (const name of ["README.md", "LICENSE"]) {
-    if (existsSync(join(TOP, name))) cpSync(join(TOP, name), join(PACKAGE, name));
+function copyCompanions(): void {
+  for (const name of ["README.md", "LICENSE", "examples/README.md", "examples/images"]) {
+    rmSync(join(PACKAGE, name), { recursive: true, force: true });
+    if (existsSync(join(TOP, name)))
+      cpSync(join(TOP, name), join(PACKAGE, name), { recursive: true });
   }
 }
 
@@ -90,9 +89,9 @@ try {
   compile(join(staging, "emitted"));
   arrange(join(staging, "emitted"), out);
   makeExecutable(join(out, "main.js"));
-  copyCompanions(out);
   rmSync(DIST, { recursive: true, force: true });
   renameSync(out, DIST);
+  copyCompanions();
 } finally {
   rmSync(staging, { recursive: true, force: true });
 }
