@@ -21,7 +21,7 @@ import {
 } from "./nearest-records.ts";
 import type { BlockedBy } from "./pending-overlay.ts";
 import { recordsOfParent, resolveRecord, scanRecords } from "./resolve-record.ts";
-import { ShardReader, type ShardView } from "./shard-reader.ts";
+import { ShardReader, type ShardView, type ViewOptions } from "./shard-reader.ts";
 import type { SnapshotOptions } from "./shard-snapshot.ts";
 
 /** What of one shard an answer saw. */
@@ -48,10 +48,7 @@ export interface RecordsAnswer extends Answer {
   readonly records: readonly PutRow[];
 }
 
-export interface ReadOptions {
-  /** Also see the runs that no version holds yet. */
-  readonly fresh?: boolean | undefined;
-}
+export type ReadOptions = Pick<ViewOptions, "fresh">;
 
 export interface RecordSelection extends RecordFilter {
   readonly ids?: readonly string[] | undefined;
@@ -76,7 +73,7 @@ export class CollectionReader implements Disposable {
   }
 
   /** Views of all shards; dispose each. */
-  async views(options: ReadOptions = {}): Promise<readonly ShardView[]> {
+  async views(options: ViewOptions = {}): Promise<readonly ShardView[]> {
     const settled = await Promise.allSettled(this.#readers.map((reader) => reader.view(options)));
     const views = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const failed = settled.find((one) => one.status === "rejected");
@@ -97,7 +94,7 @@ export class CollectionReader implements Disposable {
     if (!Number.isInteger(k) || k < 1) {
       throw this.#refuse("query", `k is ${k}, expected a whole number from 1`);
     }
-    return this.#answer(options, filter, (views) => {
+    return this.#answer({ ...options, searches: true }, filter, (views) => {
       const all = views.flatMap(({ layers }) => nearestRecords(layers, vector, k, filter));
       const results = all.sort(
         (a, b) => a.distance - b.distance || compareIds(a.record.id, b.record.id),
@@ -149,7 +146,7 @@ export class CollectionReader implements Disposable {
   }
 
   async #answer<T extends object>(
-    options: ReadOptions,
+    options: ViewOptions,
     filter: RecordFilter,
     make: (views: readonly ShardView[]) => T,
   ): Promise<T & Answer> {

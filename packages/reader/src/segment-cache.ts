@@ -16,9 +16,9 @@ import {
 import {
   environmentError,
   hashFile,
+  hashFileInThread,
   openSegmentFile,
   type SegmentFile,
-  SegmentWorker,
   saveBody,
 } from "@silt/segment";
 import { evictCache, markUsed } from "./evict-cache.ts";
@@ -51,11 +51,10 @@ export interface LoadedVectors {
   readonly rowids: ArrayLike<number>;
 }
 
-export class SegmentCache implements AsyncDisposable {
+export class SegmentCache {
   readonly #folder: string;
   readonly #logger: Logger;
   readonly #bytesMax: number;
-  readonly #worker: SegmentWorker;
   /** What this process has verified, or is verifying, by hash. */
   readonly #verified = new Map<string, Promise<boolean>>();
 
@@ -63,16 +62,24 @@ export class SegmentCache implements AsyncDisposable {
     this.#folder = options.folder;
     this.#logger = options.logger;
     this.#bytesMax = options.bytesMax ?? CACHE_BYTES_MAX_DEFAULT;
-    this.#worker = new SegmentWorker(options.logger);
   }
 
-  /** Opens a segment, fetching it unless it is here. Throws `corrupt` when what the store has is damaged. */
-  async open(objects: ObjectStore, descriptor: SegmentDescriptor): Promise<OpenSegmentOutcome> {
+  /**
+   * Opens a segment, fetching it unless it is here. `meanwhile` is work for this thread while another
+   * one hashes. Throws `corrupt` when what the store has is damaged.
+   */
+  async open(
+    objects: ObjectStore,
+    descriptor: SegmentDescriptor,
+    meanwhile: () => void = () => {},
+  ): Promise<OpenSegmentOutcome> {
     const { sha256, key } = descriptor.object;
     const path = this.#pathOf(sha256, "sqlite");
     for (let fetches = 0; ; fetches++) {
       if (existsSync(path)) {
-        if (await this.#isSound(path, sha256)) {
+        const looking = this.#isSound(path, sha256);
+        meanwhile();
+        if (await looking) {
           markUsed(path);
           return { outcome: "opened", file: openSegmentFile(path, this.#logger) };
         }
@@ -88,6 +95,22 @@ export class SegmentCache implements AsyncDisposable {
     }
   }
 
+  /** The vectors of a segment if there is a sound vector file. Not to be trusted before {@link open} is. */
+  findVectors(
+    descriptor: SegmentDescriptor,
+    dimension: number,
+    options: VectorBlockOptions,
+  ): LoadedVectors | undefined {
+    const { sha256 } = descriptor.object;
+    const path = this.#pathOf(sha256, "vectors");
+    const found = openVectorFile(path, { dimension, segmentSha256: sha256 }, options);
+    if (found.outcome === "opened") return found;
+    if (found.outcome === "absent") return undefined;
+    this.#logger.log("warn", "vector file put aside", { path, reason: found.reason });
+    rmSync(path, { force: true });
+    return undefined;
+  }
+
   /** The vectors of an open segment, from its vector file, which is made when it is missing or bad. */
   loadVectors(
     file: SegmentFile,
@@ -97,24 +120,15 @@ export class SegmentCache implements AsyncDisposable {
   ): LoadedVectors {
     const count = descriptor.rows.put;
     if (count < VECTOR_FILE_ROWS_MIN) return loadFromRows(file, count, dimension, options);
+    const found = this.findVectors(descriptor, dimension, options);
+    if (found !== undefined) return found;
     const { sha256 } = descriptor.object;
     const path = this.#pathOf(sha256, "vectors");
-    const key = { dimension, segmentSha256: sha256 };
-    const found = openVectorFile(path, key, options);
-    if (found.outcome === "opened") return found;
-    if (found.outcome === "unsound") {
-      this.#logger.log("warn", "vector file put aside", { path, reason: found.reason });
-      rmSync(path, { force: true });
-    }
-    writeVectorFile(path, key, vectorRows(file));
-    const made = openVectorFile(path, key, options);
-    if (made.outcome === "opened") return made;
+    writeVectorFile(path, { dimension, segmentSha256: sha256 }, vectorRows(file));
+    const made = this.findVectors(descriptor, dimension, options);
+    if (made !== undefined) return made;
     // Another process may have evicted it at once; the rows are always there.
     return loadFromRows(file, count, dimension, options);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#worker[Symbol.asyncDispose]();
   }
 
   #pathOf(sha256: string, ending: string): string {
@@ -140,7 +154,7 @@ export class SegmentCache implements AsyncDisposable {
     try {
       const { size } = statSync(path);
       if (size <= INLINE_HASH_BYTES_MAX) return hashFile(path).sha256;
-      return (await this.#worker.run({ task: "hash", path })).sha256;
+      return (await hashFileInThread(path)).sha256;
     } catch (error) {
       // Evicted by another process since: fetch it again.
       if (!existsSync(path)) return undefined;

@@ -46,6 +46,13 @@ export interface ShardView extends Disposable {
   readonly layers: readonly Layer[];
 }
 
+export interface ViewOptions {
+  /** Also see the runs that no version holds yet. */
+  readonly fresh?: boolean | undefined;
+  /** Vectors will be needed. */
+  readonly searches?: boolean | undefined;
+}
+
 export class ShardReader implements Disposable {
   readonly #ports: Ports;
   readonly #owner: SegmentOwner;
@@ -63,8 +70,8 @@ export class ShardReader implements Disposable {
   }
 
   /** The newest version, and with `fresh` also the pending runs. Throws `corrupt` when parts are lost. */
-  view(options: { readonly fresh?: boolean | undefined } = {}): Promise<ShardView> {
-    const view = this.#queue.then(() => this.#view(options.fresh === true));
+  view(options: ViewOptions = {}): Promise<ShardView> {
+    const view = this.#queue.then(() => this.#view(options));
     this.#queue = view.catch(() => {});
     return view;
   }
@@ -75,14 +82,14 @@ export class ShardReader implements Disposable {
     this.#current = undefined;
   }
 
-  async #view(fresh: boolean): Promise<ShardView> {
+  async #view({ fresh, searches }: ViewOptions): Promise<ShardView> {
     let blocked: { readonly commitId: string; readonly sequence: number } | undefined;
     for (let attempt = 1; attempt <= REFRESHES_MAX; attempt++) {
-      const snapshot = await this.#refresh();
+      const snapshot = await this.#refresh(searches === true);
       if (snapshot === undefined) continue;
       const { pointer } = snapshot;
       const head = await this.#readHead(snapshot);
-      if (!fresh) return this.#viewOf(snapshot, head, undefined);
+      if (fresh !== true) return this.#viewOf(snapshot, head, undefined);
       const overlay = await this.#overlayOf(snapshot, head);
       const { blockedBy } = overlay;
       const sameAgain =
@@ -98,11 +105,14 @@ export class ShardReader implements Disposable {
   }
 
   /** The current version, opened anew when the pointer moved; undefined when parts of it are gone. */
-  async #refresh(): Promise<ShardSnapshot | undefined> {
+  async #refresh(searches: boolean): Promise<ShardSnapshot | undefined> {
     const current = this.#current;
     const read = await readPointer(this.#ports.objects, this.#owner, current?.read.etag);
     if (read === undefined) return current?.snapshot;
-    const snapshot = await openSnapshot(this.#ports, read.pointer, this.#options);
+    const snapshot = await openSnapshot(this.#ports, read.pointer, {
+      ...this.#options,
+      searches,
+    });
     if (snapshot === undefined) return undefined;
     this.#releaseCurrent?.();
     this.#releaseCurrent = snapshot.retain();

@@ -8,8 +8,8 @@ import {
 } from "@silt/core";
 import type { SegmentFile } from "@silt/segment";
 import { type Layer, segmentLayer } from "./layer.ts";
-import type { SegmentCache } from "./segment-cache.ts";
-import { MEMORY_BYTES_MAX_DEFAULT } from "./vector-block.ts";
+import type { LoadedVectors, SegmentCache } from "./segment-cache.ts";
+import { MEMORY_BYTES_MAX_DEFAULT, type VectorBlockOptions } from "./vector-block.ts";
 
 export interface ShardSnapshot {
   readonly pointer: Pointer;
@@ -24,6 +24,8 @@ export interface SnapshotOptions {
   readonly cache: SegmentCache;
   /** WebAssembly memory for vectors, all segments together. Default 1 GiB. */
   readonly vectorBytesMax?: number;
+  /** A search follows: load vectors while segments are hashed. */
+  readonly searches?: boolean;
 }
 
 /**
@@ -46,9 +48,23 @@ export async function openSnapshot(
     for (const file of files) file[Symbol.dispose]();
   };
   const layers: Layer[] = [];
+  const { cache } = options;
+  const loading = (): [number, VectorBlockOptions] => [
+    field.dimension,
+    { metric: field.metric, memoryBytesMax: bytesLeft },
+  ];
+  const take = (loaded: LoadedVectors) => {
+    bytesLeft -= Math.min(bytesLeft, loaded.block.bytes);
+    disposers.push(() => loaded.block[Symbol.dispose]());
+    return loaded;
+  };
   try {
     for (const descriptor of manifest.segments) {
-      const opened = await options.cache.open(ports.objects, descriptor);
+      let early: LoadedVectors | undefined;
+      const opened = await cache.open(ports.objects, descriptor, () => {
+        if (options.searches === true) early = cache.findVectors(descriptor, ...loading());
+      });
+      if (early !== undefined) take(early);
       if (opened.outcome === "absent") {
         close();
         return undefined;
@@ -56,15 +72,7 @@ export async function openSnapshot(
       const { file } = opened;
       files.push(file);
       layers.push(
-        segmentLayer(file, () => {
-          const loaded = options.cache.loadVectors(file, descriptor, field.dimension, {
-            metric: field.metric,
-            memoryBytesMax: bytesLeft,
-          });
-          bytesLeft -= Math.min(bytesLeft, loaded.block.bytes);
-          disposers.push(() => loaded.block[Symbol.dispose]());
-          return loaded;
-        }),
+        segmentLayer(file, () => early ?? take(cache.loadVectors(file, descriptor, ...loading()))),
       );
     }
   } catch (error) {

@@ -13,7 +13,8 @@ import {
   reasonOf,
 } from "@silt/core";
 import { create, Parser, type ReadEntry } from "tar";
-import { environmentError, type FileDigest, fileChunks } from "./file-hash.ts";
+import { type FileDigest, fileChunks } from "./file-digest.ts";
+import { environmentError } from "./file-hash.ts";
 import { isEnvironment } from "./sqlite-file.ts";
 
 const MANIFEST_NAME = "delta.json";

@@ -6,7 +6,8 @@ import {
   type PutRow,
   SiltError,
 } from "@silt/core";
-import { environmentError, type FileDigest, hashFile, syncFile } from "./file-hash.ts";
+import { type FileDigest, hashFile } from "./file-digest.ts";
+import { environmentError, syncFile } from "./file-hash.ts";
 import { createIndexes, createTables, INSERT_ROW, rowValues, writeMeta } from "./segment-rows.ts";
 import {
   checkClosed,

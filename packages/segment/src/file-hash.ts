@@ -1,39 +1,7 @@
 import { createHash } from "node:crypto";
-import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { SiltError } from "@silt/core";
-
-const CHUNK_BYTES = 1024 * 1024;
-
-/** The bytes of a file, a chunk at a time; a chunk is only valid until the next one is asked for. */
-export function* fileChunks(path: string): Generator<Uint8Array> {
-  const descriptor = openSync(path, "r");
-  try {
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-    for (;;) {
-      const bytes = readSync(descriptor, chunk, 0, CHUNK_BYTES, null);
-      if (bytes === 0) return;
-      yield chunk.subarray(0, bytes);
-    }
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-export interface FileDigest {
-  readonly bytes: number;
-  readonly sha256: string;
-}
-
-/** Length and SHA-256 of a file, in bounded memory. Blocks: for small files and worker threads. */
-export function hashFile(path: string): FileDigest {
-  const hash = createHash("sha256");
-  let bytes = 0;
-  for (const chunk of fileChunks(path)) {
-    hash.update(chunk);
-    bytes += chunk.byteLength;
-  }
-  return { bytes, sha256: hash.digest("hex") };
-}
+import type { FileDigest } from "./file-digest.ts";
 
 /**
  * Streams a body into a new file and hashes it on the way. Stops after `bytesMax`: a body that is

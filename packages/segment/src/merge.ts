@@ -29,7 +29,8 @@ import {
   ZERO_LANES,
 } from "@silt/core";
 import { auditSegment } from "./audit.ts";
-import { hashFile, syncFile } from "./file-hash.ts";
+import { hashFile } from "./file-digest.ts";
+import { syncFile } from "./file-hash.ts";
 import { ROW_COLUMNS, sumLanesSql } from "./schema.ts";
 import {
   createIndexes,

@@ -39,7 +39,7 @@ export async function openStore(
   const engine = opening.use(createSegmentEngine({ tempRoot: () => tempRootOf(path), logger }));
   const ports = opening.use(await openLocalPorts(path, { create, engine, logger, metrics }));
   const folder = options.cacheFolder ?? defaultCacheFolder();
-  const cache = opening.use(new SegmentCache({ folder, logger }));
+  const cache = new SegmentCache({ folder, logger });
   const embedders = opening.use(new EmbedderPool());
   const holder = `${hostname()}/${process.pid}`;
   return new Store({ ports, cache, embedders, holder }, ports.root, opening.move());
