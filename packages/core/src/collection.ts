@@ -88,13 +88,14 @@ export async function listCollections(ports: Ports): Promise<readonly string[]> 
       limit: 1,
       ...(after === undefined ? {} : { after }),
     });
-    if (next === undefined) return names;
+    // Keys go on with "/", so that their order is not that of the names.
+    if (next === undefined) return names.sort();
     const name = next.key.slice(COLLECTIONS_PREFIX.length).split("/")[0] as string;
     const head = await ports.objects.head(collectionKey(name));
     if (head.outcome === "found") names.push(name);
     after = `${COLLECTIONS_PREFIX}${name}/\u{10ffff}`;
   }
-  return names;
+  return names.sort();
 }
 
 async function readPolicy(ports: Ports, name: string): Promise<{ policy: Policy; etag: string }> {
