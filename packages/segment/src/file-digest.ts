@@ -1,4 +1,3 @@
-/** Hashing files; imports nothing but Node, for the thread that only hashes must start fast. */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 
