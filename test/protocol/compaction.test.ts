@@ -6,6 +6,7 @@ import {
   compact,
   contentOf,
   expectSound,
+  leftovers,
   manifestOf,
   openWorld,
   pointerOf,
@@ -228,5 +229,88 @@ describe("compactShard()", () => {
     }
     expect(await compact(world)).toMatchObject({ outcome: "flipped", version: 1 });
     await expectSound(world);
+  });
+
+  it("I1 flips nothing that does not read back as it was stored", async () => {
+    world = await openWorld(SINGLE);
+    await write(world, run([put("a")]));
+    const { put: store } = world.ports.objects;
+    for (const suffix of [".sqlite", "manifest.json"]) {
+      const before = await traceOf(world);
+      const ports = portsWith(world, {
+        objects: {
+          async put(key, source, options) {
+            if (key.endsWith(suffix)) return { outcome: "stored", etag: "nothing was stored" };
+            return store(key, source, options);
+          },
+        },
+      });
+      await expect(compact(world, { ports })).rejects.toMatchObject({
+        kind: "corrupt",
+        message: expect.stringMatching(/reads back absent/),
+      });
+      expect(await traceOf(world)).toEqual(before);
+    }
+  });
+
+  it("I3 takes no merge whose vectors do not balance, whatever the engine says", async () => {
+    world = await openWorld(SINGLE);
+    await write(world, run([put("a"), put("b")]));
+    const before = await traceOf(world);
+    const { engine } = world.ports;
+    const ports = portsWith(world, {
+      engine: {
+        async openWorkbench() {
+          const workbench = await engine.openWorkbench();
+          const { merge } = workbench;
+          workbench.merge = async (...args) => {
+            const merged = await merge.apply(workbench, args);
+            return { ...merged, sums: { ...merged.sums, v: [1, 2, 3, 4] } };
+          };
+          return workbench;
+        },
+      },
+    });
+    await expect(compact(world, { ports })).rejects.toMatchObject({ kind: "internal" });
+    expect(await traceOf(world)).toEqual(before);
+  });
+
+  it("I8 a pass asks the store a number of times that depends on its inputs alone", async () => {
+    const counts: number[] = [];
+    for (const runs of [1, 11]) {
+      world = await openWorld(SINGLE);
+      for (let index = 0; index < 20; index++) await write(world, run([put(`old-${index}`)]));
+      await compact(world);
+      for (let index = 0; index < runs; index++) await write(world, run([put(`id-${index}`)]));
+      let asked = 0;
+      const counted = <A extends unknown[], T>(call: (...args: A) => T) => {
+        return (...args: A) => {
+          asked += 1;
+          return call(...args);
+        };
+      };
+      const { get, read, put: store, head, list } = world.ports.objects;
+      const objects = {
+        get: counted(get),
+        read: counted(read),
+        put: counted(store),
+        head: counted(head),
+        list: counted(list),
+      };
+      await compact(world, { ports: portsWith(world, { objects }) });
+      counts.push(asked);
+    }
+    const [one = 0, eleven = 0] = counts;
+    expect(eleven - one).toBe(10);
+    expect(one).toBeLessThan(15);
+  });
+
+  it("shards compact at once with one engine, each under its own lease", async () => {
+    const worlds = await Promise.all([1, 2, 3, 4].map((seed) => openWorld(SINGLE, seed)));
+    for (const each of worlds) await write(each, run([put("a"), put("b")]));
+    const reports = await Promise.all(worlds.map((each) => compact(each)));
+    expect(reports.map(({ outcome }) => outcome)).toEqual(Array(4).fill("flipped"));
+    for (const each of worlds) await expectSound(each);
+    expect(leftovers()).toEqual([]);
   });
 });

@@ -77,7 +77,7 @@ export function checkBelongTogether(
 /** Runs must follow the pointer without a gap, and their rolling hash must continue its own. */
 export function checkChain(
   shard: ShardRef,
-  pointer: Pointer,
+  pointer: Pick<Pointer, "appliedThrough" | "runsHash">,
   head: Head,
   pending: readonly Run[],
 ): void {
