@@ -17,9 +17,9 @@ export function markUsed(path: string): void {
 
 /**
  * Removes the files that were not used for longest until the folder holds at most `bytesMax`, and
- * what killed processes left. Open files stay readable for those who have them open.
+ * what killed processes left; never `keep`, which is about to be opened. Open files stay readable for those who have them open.
  */
-export function evictCache(folder: string, bytesMax: number, logger: Logger): void {
+export function evictCache(folder: string, bytesMax: number, logger: Logger, keep: string): void {
   const now = Date.now();
   const files = readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
@@ -31,7 +31,7 @@ export function evictCache(folder: string, bytesMax: number, logger: Logger): vo
     LEFTOVER.test(path) && now - found.mtimeMs > LEFTOVER_AGE_MS_MAX;
   const oldestFirst = files.toSorted((a, b) => a.found.atimeMs - b.found.atimeMs);
   for (const file of oldestFirst) {
-    if (total <= bytesMax && !isLeft(file)) continue;
+    if (file.path === keep || (total <= bytesMax && !isLeft(file))) continue;
     rmSync(file.path, { force: true });
     total -= file.found.size;
     logger.log("debug", "evicted from the cache", { path: file.path });

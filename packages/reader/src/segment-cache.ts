@@ -75,7 +75,8 @@ export class SegmentCache {
   ): Promise<OpenSegmentOutcome> {
     const { sha256, key } = descriptor.object;
     const path = this.#pathOf(sha256, "sqlite");
-    for (let fetches = 0; ; fetches++) {
+    let damaged = false;
+    for (let fetches = 0; fetches <= FETCHES_MAX; fetches++) {
       if (existsSync(path)) {
         const looking = this.#isSound(path, sha256);
         meanwhile();
@@ -83,16 +84,20 @@ export class SegmentCache {
           markUsed(path);
           return { outcome: "opened", file: openSegmentFile(path, this.#logger) };
         }
-        this.#putAside(path, sha256);
+        damaged = this.#putAside(path, sha256);
       }
-      if (fetches === FETCHES_MAX) {
-        throw new SiltError(
-          "corrupt",
-          `Cannot read segment "${key}": it does not have its registered hash; run "silt verify" and restore it from a backup`,
-        );
-      }
-      if ((await this.#fetch(objects, descriptor, path)) === "absent") return { outcome: "absent" };
+      const fetched = await this.#fetch(objects, descriptor, path);
+      if (fetched === "absent") return { outcome: "absent" };
+      damaged ||= fetched === "damaged";
     }
+    // Said only when bytes were seen that are wrong; a file that others evict is no damage.
+    const [kind, state] = damaged
+      ? ([
+          "corrupt",
+          'it does not have its registered hash; run "silt verify" and restore it',
+        ] as const)
+      : (["unavailable", "other processes evict it from the cache; try again"] as const);
+    throw new SiltError(kind, `Cannot read segment "${key}": ${state}`);
   }
 
   /** The vectors of a segment if there is a sound vector file. Not to be trusted before {@link open} is. */
@@ -162,13 +167,16 @@ export class SegmentCache {
     }
   }
 
-  #putAside(path: string, sha256: string): void {
+  /** False when the file is gone: then nobody knows whether it was damaged. */
+  #putAside(path: string, sha256: string): boolean {
     this.#verified.delete(sha256);
     this.#logger.log("warn", "cached segment put aside", { path });
     try {
       renameSync(path, `${path}.bad`);
+      return true;
     } catch (error) {
       if (existsSync(path)) throw environmentError("put aside", path, error);
+      return false;
     }
   }
 
@@ -176,7 +184,7 @@ export class SegmentCache {
     objects: ObjectStore,
     { object }: SegmentDescriptor,
     path: string,
-  ): Promise<"fetched" | "absent"> {
+  ): Promise<"fetched" | "absent" | "damaged"> {
     const found = await objects.read(object.key);
     if (found.outcome === "absent") return "absent";
     await this.#makeFolder();
@@ -187,7 +195,7 @@ export class SegmentCache {
         await rename(temporary, path);
       } else {
         const saved = await saveBody(found.body, temporary, object.bytes);
-        if (saved.bytes !== object.bytes || saved.sha256 !== object.sha256) return "fetched";
+        if (saved.bytes !== object.bytes || saved.sha256 !== object.sha256) return "damaged";
         await rename(temporary, path);
       }
     } catch (error) {
@@ -195,7 +203,7 @@ export class SegmentCache {
     } finally {
       await rm(temporary, { force: true });
     }
-    evictCache(this.#folder, this.#bytesMax, this.#logger);
+    evictCache(this.#folder, this.#bytesMax, this.#logger, path);
     return "fetched";
   }
 
