@@ -6,59 +6,36 @@
  */
 import { chmodSync, constants, copyFileSync, renameSync, rmSync } from "node:fs";
 import {
-  addLanes,
   canonicalJson,
-  composePatches,
-  countRows,
   type DigestSums,
   type DropRule,
   type Lanes,
   type Logger,
-  lanesOf,
   type MergeAccount,
   NO_ACCOUNT,
-  type PatchRow,
-  type PutRow,
-  patchPut,
   type RowCounts,
   type SegmentOwner,
   SiltError,
-  sameLanes,
   type Tally,
   textDigest,
-  ZERO_LANES,
 } from "@silt/core";
 import { auditSegment } from "./audit.ts";
+import {
+  checkBalance,
+  checkNothingNewer,
+  checkOrder,
+  type MergeSource,
+  type SequenceRange,
+} from "./check-merge.ts";
 import { hashFile } from "./file-digest.ts";
 import { syncFile } from "./file-hash.ts";
+import { create, type SumRow, supersede } from "./merge-account.ts";
+import { applyPatches } from "./merge-patches.ts";
 import { ROW_COLUMNS, sumLanesSql } from "./schema.ts";
-import {
-  createIndexes,
-  createTables,
-  digestHalves,
-  INSERT_ROW,
-  rowOf,
-  rowValues,
-  type StoredRow,
-  writeMeta,
-} from "./segment-rows.ts";
+import { createIndexes, createTables, digestHalves, writeMeta } from "./segment-rows.ts";
 import { checkClosed, closeFile, openForBulk, type SqliteDatabase } from "./sqlite-file.ts";
 
-/** One input file; a delta's rows get the number of its run. */
-export interface MergeSource {
-  readonly path: string;
-  readonly kind: "delta" | "segment";
-  readonly firstSequence: number;
-  readonly lastSequence: number;
-  readonly rows: RowCounts;
-  readonly sums: DigestSums;
-}
-
-/** The contiguous runs that a merge's output stands for. */
-export interface SequenceRange {
-  readonly firstSequence: number;
-  readonly lastSequence: number;
-}
+export type { MergeSource, SequenceRange } from "./check-merge.ts";
 
 export interface MergeResult {
   readonly bytes: number;
@@ -69,8 +46,6 @@ export interface MergeResult {
   readonly account: MergeAccount;
 }
 
-/** Patches are read in pages: they carry no vectors, but their number has no bound. */
-const PATCH_PAGE_ROWS = 1_000;
 /** Rewrite a file when more than this share of its pages is free. */
 const FREE_PAGE_SHARE_MAX = 0.25;
 
@@ -112,22 +87,6 @@ export function mergeSegments(
   return finish(owner, sources, account, path, logger);
 }
 
-/** Inputs go oldest first and within the range; a gap between them is a run that was excluded. */
-function checkOrder(sources: readonly MergeSource[], range: SequenceRange, path: string): void {
-  let after = range.firstSequence - 1;
-  for (const { firstSequence, lastSequence } of sources) {
-    if (firstSequence <= after || lastSequence < firstSequence) after = Number.MAX_SAFE_INTEGER;
-    else after = lastSequence;
-  }
-  if (sources.length > 0 && after <= range.lastSequence) return;
-  const inputs = sources.map((source) => `${source.firstSequence}-${source.lastSequence}`);
-  throw new SiltError(
-    "internal",
-    `Cannot merge into "${path}": its inputs are ${inputs.join(", ") || "none"}, expected runs ` +
-      `from ${range.firstSequence} to ${range.lastSequence}, oldest first`,
-  );
-}
-
 /** A copy of an oldest segment, or an empty file when the oldest input is a delta. */
 function startOutput(first: MergeSource, path: string, logger: Logger): SqliteDatabase {
   if (first.kind === "segment") {
@@ -143,49 +102,6 @@ function startOutput(first: MergeSource, path: string, logger: Logger): SqliteDa
     db.exec("COMMIT");
   }
   return db;
-}
-
-function addTally(a: Tally, b: Tally): Tally {
-  return { rows: a.rows + b.rows, t: addLanes(a.t, b.t) };
-}
-
-function consume(account: MergeAccount, tally: Tally): MergeAccount {
-  return { ...account, consumed: addTally(account.consumed, tally) };
-}
-
-function create(account: MergeAccount, tally: Tally): MergeAccount {
-  return { ...account, created: addTally(account.created, tally) };
-}
-
-type SumRow = [rows: number, t0: number, t1: number, t2: number, t3: number, ...rest: number[]];
-
-/** Rows and Σt of a selection, with the puts and Σv among them. */
-function sumSelection(db: SqliteDatabase, alias: string, from: string, ...values: unknown[]) {
-  const sql =
-    `SELECT COUNT(*), ${sumLanesSql(alias, "ta", "tb")}, ` +
-    `COUNT(${alias}.va), ${sumLanesSql(alias, "va", "vb")} FROM ${from}`;
-  const sums = db.prepare(sql).raw().get(values) as SumRow;
-  return {
-    tally: { rows: sums[0], t: sums.slice(1, 5) as unknown as Lanes },
-    puts: sums[5] as number,
-    v: sums.slice(6, 10) as unknown as Lanes,
-  };
-}
-
-/** Books a selection of rows as consumed, its vectors as superseded. */
-function supersede(
-  db: SqliteDatabase,
-  account: MergeAccount,
-  alias: string,
-  from: string,
-  ...values: unknown[]
-): MergeAccount {
-  const sums = sumSelection(db, alias, from, ...values);
-  return {
-    ...consume(account, sums.tally),
-    superseded: addLanes(account.superseded, sums.v),
-    supersededRows: account.supersededRows + sums.puts,
-  };
 }
 
 function applySource(db: SqliteDatabase, source: MergeSource, before: MergeAccount): MergeAccount {
@@ -265,74 +181,6 @@ function sumKilled(db: SqliteDatabase): Tally {
   return { rows: sums[0], t: sums.slice(1, 5) as unknown as Lanes };
 }
 
-type PatchPair = StoredRow & {
-  readonly below: StoredRow["operation"] | null;
-  readonly belowDocument: string | null;
-  readonly belowMetadata: string | null;
-};
-
-/**
- * What patches consume and create is booked from the bytes that were read, not from the digests
- * beside them: a patch or a patched row that was damaged breaks the balance.
- */
-function applyPatches(db: SqliteDatabase, source: MergeSource, before: MergeAccount): MergeAccount {
-  let account = before;
-  const page = db.prepare<[string, number], PatchPair>(
-    `SELECT patch.operation, patch.id, patch.parent, patch.sequence, patch.document, patch.metadata,
-       patch.embedding, below.operation AS below, below.document AS belowDocument, below.metadata AS belowMetadata
-     FROM source.rows AS patch LEFT JOIN main.rows AS below ON below.id = patch.id
-     WHERE patch.operation = 'patch' AND patch.id > ? ORDER BY patch.id LIMIT ?`,
-  );
-  const insert = db.prepare(INSERT_ROW);
-  const update = db.prepare(
-    "UPDATE main.rows SET sequence = ?, ta = ?, tb = ?, document = ?, metadata = ? WHERE id = ?",
-  );
-  for (let after = ""; ; ) {
-    const pairs = page.all(after, PATCH_PAGE_ROWS);
-    for (const pair of pairs) {
-      const sequence = source.kind === "delta" ? source.firstSequence : pair.sequence;
-      const patch = rowOf(pair, sequence) as PatchRow;
-      if (pair.below === null) {
-        insert.run(rowValues(patch));
-        continue;
-      }
-      account = consume(account, rowTally("patch", pair.id, pair.document, pair.metadata));
-      if (pair.below !== "delete") account = patchBelow(update, pair, patch, account);
-    }
-    if (pairs.length < PATCH_PAGE_ROWS) return account;
-    after = (pairs[pairs.length - 1] as PatchPair).id;
-  }
-}
-
-function rowTally(...fields: Parameters<typeof textDigest>): Tally {
-  return { rows: 1, t: lanesOf(textDigest(...fields)) };
-}
-
-function patchBelow(
-  update: ReturnType<SqliteDatabase["prepare"]>,
-  pair: PatchPair,
-  patch: PatchRow,
-  before: MergeAccount,
-): MergeAccount {
-  const operation = pair.below as "put" | "patch";
-  const below = {
-    operation,
-    id: pair.id,
-    parent: null,
-    embedding: new Uint8Array(),
-    document: pair.belowDocument,
-    metadata: JSON.parse(pair.belowMetadata as string),
-    sequence: 0,
-  } as PutRow | PatchRow;
-  const after = below.operation === "put" ? patchPut(below, patch) : composePatches(below, patch);
-  const metadata = canonicalJson(after.metadata);
-  const digest = textDigest(operation, pair.id, after.document, metadata);
-  const [ta, tb] = digestHalves(digest);
-  update.run([patch.sequence, ta, tb, after.document, metadata, pair.id]);
-  const gone = rowTally(operation, pair.id, pair.belowDocument, pair.belowMetadata);
-  return create(consume(before, gone), { rows: 1, t: lanesOf(digest) });
-}
-
 function dropSpent(db: SqliteDatabase, rule: DropRule, before: MergeAccount): MergeAccount {
   if (rule.drop === "nothing") return before;
   const limit = rule.keepFrom ?? Number.MAX_SAFE_INTEGER;
@@ -356,42 +204,6 @@ function compactPages(db: SqliteDatabase, path: string): void {
   renameSync(`${path}.vacuum`, path);
 }
 
-/**
- * No input row of a surviving id may be newer than the output's: a second, independent look. A patch
- * that met a delete left no trace, so deletes prove nothing.
- */
-function checkNothingNewer(
-  sources: readonly MergeSource[],
-  rule: DropRule,
-  path: string,
-  logger: Logger,
-): void {
-  const gone = rule.drop === "nothing" ? "merged.id IS NULL OR" : "";
-  const db = openForBulk(path, logger);
-  try {
-    for (const source of sources.slice(1)) {
-      db.prepare("ATTACH ? AS source").run(source.path);
-      const stamp = source.kind === "delta" ? String(source.firstSequence) : "input.sequence";
-      const newer = db
-        .prepare(
-          `SELECT input.id FROM source.rows AS input LEFT JOIN main.rows AS merged ON merged.id = input.id
-           WHERE ${gone} (merged.operation <> 'delete' AND merged.sequence < ${stamp}) LIMIT 1`,
-        )
-        .pluck()
-        .get();
-      db.exec("DETACH source");
-      if (newer !== undefined) {
-        throw new SiltError(
-          "internal",
-          `Cannot merge into "${path}": id "${newer}" lost its newest row`,
-        );
-      }
-    }
-  } finally {
-    closeFile(db, logger);
-  }
-}
-
 function finish(
   owner: SegmentOwner,
   sources: readonly MergeSource[],
@@ -408,29 +220,4 @@ function finish(
   syncFile(path);
   const { rows, replaced, sums } = audit;
   return { ...hashFile(path), rows, replaced, sums, account };
-}
-
-function checkBalance(
-  sources: readonly MergeSource[],
-  out: { readonly rows: RowCounts; readonly sums: DigestSums },
-  account: MergeAccount,
-  path: string,
-): void {
-  const vIn = sources.reduce((sum, source) => addLanes(sum, source.sums.v), ZERO_LANES);
-  const tIn = sources.reduce((sum, source) => addLanes(sum, source.sums.t), ZERO_LANES);
-  const rowsIn = sources.reduce((sum, source) => sum + countRows(source.rows), 0);
-  const putsIn = sources.reduce((sum, source) => sum + source.rows.put, 0);
-  const { created, consumed } = account;
-  const balanced =
-    sameLanes(vIn, addLanes(out.sums.v, account.superseded)) &&
-    putsIn === out.rows.put + account.supersededRows &&
-    sameLanes(addLanes(tIn, created.t), addLanes(out.sums.t, consumed.t)) &&
-    rowsIn + created.rows === countRows(out.rows) + consumed.rows;
-  if (!balanced) {
-    throw new SiltError(
-      "internal",
-      `Cannot publish merge "${path}": its accounts do not balance (${rowsIn} rows in, ` +
-        `${created.rows} created, ${countRows(out.rows)} out, ${consumed.rows} consumed)`,
-    );
-  }
 }
