@@ -26,5 +26,6 @@ export * from "./sharding.ts";
 export * from "./silt-error.ts";
 export * from "./snapshot-pointer.ts";
 export * from "./upload-version.ts";
-export * from "./write-deltas.ts";
+export * from "./verify-report.ts";
 export * from "./verify-store.ts";
+export * from "./write-deltas.ts";

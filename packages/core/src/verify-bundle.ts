@@ -1,0 +1,87 @@
+/** The bundle that a run names: it exists, is what was registered, and is sound inside. */
+import type { Run } from "./formats.ts";
+import { deltaKey } from "./object-keys.ts";
+import type { SegmentOwner } from "./ports.ts";
+import { hashObject } from "./publish-delta.ts";
+import { isSiltError } from "./silt-error.ts";
+import { checkRoom, type ShardContext } from "./verify-context.ts";
+import { type ProblemKind, unlessDamaged } from "./verify-report.ts";
+import { exclusionOf, type RunsBasis } from "./verify-runs.ts";
+
+/** A bundle is spooled, then unpacked beside itself. */
+const BUNDLE_DISK_FACTOR = 2;
+
+type BundleState =
+  | { readonly state: "sound" }
+  | { readonly state: "missing" }
+  | { readonly state: "damaged"; readonly reason: string }
+  | { readonly state: "unknown-format"; readonly reason: string };
+
+/** Reports what is wrong with a run's bundle; what that means depends on where the run stands. */
+export async function verifyBundle(
+  context: ShardContext,
+  run: Run,
+  basis: Pick<RunsBasis, "manifest" | "appliedThrough">,
+): Promise<void> {
+  const { shard, findings } = context;
+  const { key, bytes } = run.delta;
+  // A foreign key is reported with its run; what lies there is not this run's.
+  if (key !== deltaKey(shard, run.runId)) return;
+  const found = await inspectBundle(context, run);
+  if (found.state !== "missing") findings.count({ objects: 1, bytes });
+  context.progress.done();
+  if (found.state === "sound") return;
+  const exclusion = exclusionOf(basis.manifest, run.sequence);
+  // Why it is excluded is said with the exclusion.
+  if (exclusion !== undefined && found.state === "damaged") return;
+  const where = run.sequence <= basis.appliedThrough ? "applied" : "pending";
+  const status = exclusion === undefined ? where : "excluded";
+  const told = found.state === "missing" ? "it is gone" : found.reason;
+  const message = `Bundle of ${status} run ${run.sequence}: ${told}`;
+  if (exclusion !== undefined && exclusion.retriedBy !== null) {
+    findings.notice(key, "history-gone", message);
+    return;
+  }
+  if (found.state === "unknown-format") findings.problem(key, "format-unknown", message);
+  else findings.problem(key, bundleKind(found.state, status), message);
+}
+
+function bundleKind(
+  state: "missing" | "damaged",
+  status: "applied" | "pending" | "excluded",
+): ProblemKind {
+  return status === "applied" ? `applied-bundle-${state}` : `bundle-${state}`;
+}
+
+async function inspectBundle(context: ShardContext, run: Run): Promise<BundleState> {
+  let failure: BundleState | undefined;
+  const found = await unlessDamaged(
+    () => receiveBundle(context, run),
+    (error) => {
+      const state = isSiltError(error, "invalid") ? "unknown-format" : "damaged";
+      failure = { state, reason: error.message };
+    },
+  );
+  return found ?? failure ?? { state: "sound" };
+}
+
+async function receiveBundle(context: ShardContext, run: Run): Promise<BundleState> {
+  const { ports, shard, vectors } = context;
+  const { key, bytes, sha256 } = run.delta;
+  if (vectors === undefined) {
+    const hashed = await hashObject(ports.objects, key);
+    if (hashed === undefined) return { state: "missing" };
+    if (hashed.sha256 === sha256 && hashed.bytes === bytes) return { state: "sound" };
+    return { state: "damaged", reason: "it does not have its registered length and hash" };
+  }
+  const found = await ports.objects.read(key);
+  if (found.outcome === "absent") return { state: "missing" };
+  await using workbench = await ports.engine.openWorkbench();
+  await checkRoom(workbench, key, bytes * BUNDLE_DISK_FACTOR);
+  const owner: SegmentOwner = { ...shard, vectors };
+  const received = await workbench.receiveDelta(owner, run, found.body);
+  if (received.outcome === "poison") return { state: "damaged", reason: received.reason };
+  if (received.input.replaced === run.replaced) return { state: "sound" };
+  const reason = `it replaces ${received.input.replaced} parents, the log says ${run.replaced}`;
+  return { state: "damaged", reason };
+}

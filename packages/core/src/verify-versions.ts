@@ -1,0 +1,228 @@
+/**
+ * The chain of versions of a shard, from the current one back to the oldest that is still there: each
+ * manifest by its hash, by itself and against its parent, and each object that they list.
+ */
+import {
+  type ObjectRef,
+  type Pointer,
+  parseManifest,
+  type SegmentDescriptor,
+  type SnapshotManifest,
+  sha256Of,
+} from "./formats.ts";
+import { manifestKey, versionPrefix } from "./object-keys.ts";
+import { isSiltError } from "./silt-error.ts";
+import { MANIFEST_BYTES_MAX } from "./snapshot-pointer.ts";
+import { manifestProblems, parentProblems } from "./verify-chain.ts";
+import type { ShardContext } from "./verify-context.ts";
+import { unlessDamaged } from "./verify-report.ts";
+import { verifyOldObject, verifySegment } from "./verify-segment.ts";
+
+/** A version as a pointer or another version names it. */
+export interface VersionLink {
+  readonly version: number;
+  readonly commitId: string;
+  readonly key: string;
+  /** Undefined where only the version is known. */
+  readonly sha256: string | undefined;
+}
+
+/** What the walk has seen, to tell leftovers by: some hundred bytes for each version. */
+export interface KnownVersions {
+  /** Keys that the chain's manifests have and name. */
+  readonly referenced: Set<string>;
+  /** Prefixes of versions whose manifest says nothing any more. */
+  readonly opaque: Set<string>;
+}
+
+export type FoundManifest =
+  | { readonly state: "proven"; readonly manifest: SnapshotManifest }
+  /** `loose` is what it seems to say. */
+  | {
+      readonly state: "damaged";
+      readonly loose: SnapshotManifest | undefined;
+      readonly reason: string;
+      readonly laterFormat: boolean;
+    }
+  | { readonly state: "gone" };
+
+/** The manifest of a version, by its hash where that is known. */
+export async function loadManifest(
+  { ports, findings }: ShardContext,
+  link: VersionLink,
+): Promise<FoundManifest> {
+  let reason = "";
+  let laterFormat = false;
+  const found = await unlessDamaged(
+    () => ports.objects.get(link.key, { bytesMax: MANIFEST_BYTES_MAX }),
+    (error) => {
+      reason = error.message;
+    },
+  );
+  if (found === undefined) return { state: "damaged", loose: undefined, reason, laterFormat };
+  if (found.outcome !== "found") return { state: "gone" };
+  findings.count({ objects: 1, bytes: found.bytes.byteLength });
+  const manifest = await unlessDamaged(
+    () => parseManifest(found.bytes, `manifest "${link.key}"`),
+    (error) => {
+      reason = error.message;
+      laterFormat = isSiltError(error, "invalid");
+    },
+  );
+  if (link.sha256 !== undefined && sha256Of(found.bytes) !== link.sha256) {
+    reason = "its content does not have the hash that it was committed with";
+    return { state: "damaged", loose: manifest, reason, laterFormat: false };
+  }
+  if (manifest === undefined) return { state: "damaged", loose: undefined, reason, laterFormat };
+  if (manifest.version !== link.version || manifest.commitId !== link.commitId) {
+    reason = `it is version ${manifest.version}-${manifest.commitId}`;
+    return { state: "damaged", loose: undefined, reason, laterFormat };
+  }
+  return { state: "proven", manifest };
+}
+
+/**
+ * Checks the current version and all its ancestors. A version that says nothing is passed by way of
+ * the pointer's list of ancestors. Memory: one manifest, its child, and {@link KnownVersions}.
+ */
+export async function verifyVersions(
+  context: ShardContext,
+  pointer: Pointer | undefined,
+  current: { readonly link: VersionLink; readonly found: FoundManifest },
+): Promise<KnownVersions> {
+  const known: KnownVersions = { referenced: new Set(), opaque: new Set() };
+  const gone: VersionLink[] = [];
+  let child: SnapshotManifest | undefined;
+  let { link, found } = current;
+  for (;;) {
+    context.signal?.throwIfAborted();
+    known.referenced.add(link.key);
+    const isCurrent = link === current.link;
+    if (found.state === "gone") {
+      known.opaque.add(versionPrefix(context.shard, link.version, link.commitId));
+      if (isCurrent) reportGone(context, link, true);
+      else gone.push(link);
+    } else {
+      // The collector takes the oldest first: a version with older ones left did not go by it.
+      for (const lost of gone.splice(0)) reportGone(context, lost, false);
+      if (found.state === "damaged") reportDamaged(context, link, found, isCurrent, known);
+      await verifyContent(context, found, child, isCurrent, known);
+    }
+    child = found.state === "proven" ? found.manifest : undefined;
+    const next = parentOf(context, link, found, pointer);
+    if (next === undefined || next.version >= link.version) break;
+    link = next;
+    found = await loadManifest(context, link);
+  }
+  const [newest] = gone;
+  if (newest !== undefined) {
+    const message = `Version ${newest.version} and those before it are gone; nothing that is left needs them`;
+    context.findings.notice(newest.key, "history-gone", message);
+  }
+  return known;
+}
+
+function reportGone({ findings }: ShardContext, { key, version }: VersionLink, current: boolean) {
+  if (current) {
+    findings.problem(
+      key,
+      "manifest-missing",
+      `The pointer names version ${version}, but its manifest is gone`,
+    );
+  } else {
+    findings.problem(
+      key,
+      "old-manifest-missing",
+      `The manifest of version ${version} is gone, older ones are there`,
+    );
+  }
+}
+
+function reportDamaged(
+  { findings, shard }: ShardContext,
+  { key, version, commitId }: VersionLink,
+  found: Extract<FoundManifest, { state: "damaged" }>,
+  isCurrent: boolean,
+  known: KnownVersions,
+): void {
+  known.opaque.add(versionPrefix(shard, version, commitId));
+  const kind = isCurrent ? "manifest-damaged" : "old-manifest-damaged";
+  findings.problem(
+    key,
+    found.laterFormat ? "format-unknown" : kind,
+    `Manifest of version ${version}: ${found.reason}`,
+  );
+}
+
+/** The version before, by what names it most surely. */
+function parentOf(
+  { shard }: ShardContext,
+  link: VersionLink,
+  found: FoundManifest,
+  pointer: Pointer | undefined,
+): VersionLink | undefined {
+  if (found.state === "proven") {
+    const { parent } = found.manifest;
+    return parent === null
+      ? undefined
+      : linkOf(shard, parent.version, parent.commitId, parent.manifest.sha256);
+  }
+  const ancestor = pointer?.ancestors.findLast(({ version }) => version < link.version);
+  const loose = found.state === "damaged" ? found.loose?.parent : undefined;
+  const named = ancestor ?? loose ?? undefined;
+  return named && linkOf(shard, named.version, named.commitId, undefined);
+}
+
+/** A version under the key that its number and commit give it. */
+export function linkOf(
+  shard: ShardContext["shard"],
+  version: number,
+  commitId: string,
+  sha256: string | undefined,
+): VersionLink {
+  return { version, commitId, key: manifestKey(shard, version, commitId), sha256 };
+}
+
+/** A manifest by itself and against its child, then the objects that its child did not list. */
+async function verifyContent(
+  context: ShardContext,
+  found: Exclude<FoundManifest, { state: "gone" }>,
+  child: SnapshotManifest | undefined,
+  isCurrent: boolean,
+  known: KnownVersions,
+): Promise<void> {
+  const { findings, shard } = context;
+  const manifest = found.state === "proven" ? found.manifest : found.loose;
+  context.progress.done();
+  if (manifest === undefined) return;
+  const key = manifestKey(shard, manifest.version, manifest.commitId);
+  if (found.state === "proven") {
+    for (const problem of manifestProblems(manifest, shard, context.vectors)) {
+      findings.problem(key, "manifest-inconsistent", `Version ${manifest.version}: ${problem}`);
+    }
+  }
+  if (found.state === "proven" && child !== undefined) {
+    for (const problem of parentProblems(child, manifest)) {
+      const childKey = manifestKey(shard, child.version, child.commitId);
+      findings.problem(childKey, "chain-broken", `Version ${child.version}: ${problem}`);
+    }
+  }
+  const seen = new Set(child?.segments.flatMap(refsOf).map((ref) => ref.key));
+  for (const segment of manifest.segments) {
+    context.signal?.throwIfAborted();
+    for (const { key } of refsOf(segment)) known.referenced.add(key);
+    if (isCurrent) await verifySegment(context, manifest, segment, found.state === "proven");
+    else {
+      for (const ref of refsOf(segment)) {
+        if (!seen.has(ref.key))
+          await verifyOldObject(context, ref, manifest.version, found.state === "proven");
+      }
+    }
+  }
+}
+
+/** The objects of a segment. */
+export const refsOf = ({ object, sidecars }: SegmentDescriptor): readonly ObjectRef[] => [
+  object,
+  ...sidecars.map((sidecar) => sidecar.object),
+];
