@@ -6,6 +6,7 @@ import {
   documentProblem,
   embeddingProblem,
   idProblem,
+  isSiltError,
   type Logger,
   lanesOf,
   metadataProblem,
@@ -88,7 +89,9 @@ export function auditSegment(
   } catch (error) {
     // A full disk or too many open files must not look like damage: that would exclude a sound run.
     if (isEnvironment(error)) throw error;
-    return { problems: [...problems, reasonOf(error)], meta, ...nothing };
+    // What SQLite said, without the path of our temporary file: reasons are kept for good.
+    const said = isSiltError(error) ? (error.cause ?? error) : error;
+    return { problems: [...problems, reasonOf(said)], meta, ...nothing };
   } finally {
     if (db !== undefined) closeFile(db, logger);
   }

@@ -8,9 +8,10 @@ import {
   openBundlePlace,
   poisonReason,
   runOf,
+  SAMPLE,
   sampleDelta,
 } from "./hostile-bundle.fixture.ts";
-import { OWNER } from "./merge-trial.fixture.ts";
+import { expectSameContent, OWNER, unstampedOf } from "./merge-trial.fixture.ts";
 import type { SqliteDatabase } from "./sqlite-file.ts";
 
 const DIMENSION_BYTES = 8;
@@ -260,4 +261,36 @@ describe("F32 a hostile SQLite file is poison", () => {
       expect(poisonReason(await place.receive(tar, manifest))).toMatch(reason);
     });
   }
+});
+
+describe("F31 F32 any byte of the header of a SQLite file", () => {
+  const HEADER_BYTES = 100;
+
+  it("makes poison, or a file that can be read and merged: never a shard that is stuck", {
+    timeout: 60_000,
+  }, async () => {
+    const { sqlite, manifest } = sampleDelta(place.scratch);
+    const outcomes = { poison: 0, sound: 0 };
+    for (let at = 0; at < HEADER_BYTES; at++) {
+      for (const value of [0, 2, 0xff]) {
+        const changed = Buffer.from(sqlite);
+        changed[at] = value;
+        const tar = bundleOf(manifestFor(manifest, changed), changed);
+        const received = await place.receive(tar, manifest);
+        outcomes[received.outcome] += 1;
+        if (received.outcome === "poison") {
+          expect(received.reason).not.toContain(place.scratch);
+          expect(received.reason).not.toMatch(/\n|\.part/);
+          continue;
+        }
+        expectSameContent(unstampedOf(await place.workbench.readDelta(received.input)), SAMPLE);
+        const range = { firstSequence: 7, lastSequence: 7 };
+        const rule = { drop: "nothing" } as const;
+        const merged = await place.workbench.merge(OWNER, [received.input], { ...range, rule });
+        expect(merged.rows).toEqual(manifest.rows);
+      }
+    }
+    expect(outcomes.poison).toBeGreaterThan(100);
+    expect(outcomes.sound).toBeGreaterThan(50);
+  });
 });

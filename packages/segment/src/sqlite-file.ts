@@ -174,8 +174,9 @@ export function integrityProblem(db: SqliteDatabase, logger: Logger): string | u
   return logged(logger, "integrity check", db.name, () => {
     try {
       const answer = db.pragma("integrity_check(3)") as { integrity_check: string }[];
-      const lines = answer.map((row) => row.integrity_check);
-      return lines.length === 1 && lines[0] === "ok" ? undefined : lines.join("; ");
+      const lines = answer.flatMap((row) => row.integrity_check.split("\n"));
+      if (lines.length === 1 && lines[0] === "ok") return undefined;
+      return lines.filter((line) => !line.startsWith("***")).join("; ");
     } catch (error) {
       if (isDamage(error)) return reasonOf(error);
       throw sqliteError("check", db.name, error);

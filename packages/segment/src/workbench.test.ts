@@ -129,8 +129,8 @@ describe("Workbench.merge()", () => {
 
   it("F11 does not hold the event loop: timers fire all the while", async () => {
     const inputs = [
-      await receive(await build(manyPuts(20_000), 1)),
-      await receive(await build(manyPuts(20_000), 2)),
+      await receive(await build(manyPuts(8_000), 1)),
+      await receive(await build(manyPuts(8_000), 2)),
     ];
     let ticks = 0;
     const timer = setInterval(() => {
@@ -138,25 +138,25 @@ describe("Workbench.merge()", () => {
     }, 1);
     const merged = await mergeAll(inputs);
     clearInterval(timer);
-    expect(merged.rows.put).toBe(20_000);
+    expect(merged.rows.put).toBe(8_000);
     // On this thread there would be none: SQLite never yields.
     expect(ticks).toBeGreaterThan(10);
   });
 
   it("F24 an aborted merge ends, and the next one works with a new worker", async () => {
     const inputs = [
-      await receive(await build(manyPuts(20_000), 1)),
-      await receive(await build(manyPuts(20_000), 2)),
+      await receive(await build(manyPuts(8_000), 1)),
+      await receive(await build(manyPuts(8_000), 2)),
     ];
     const abort = new AbortController();
     const merging = mergeAll(inputs, abort.signal);
     setImmediate(() => abort.abort());
     await expect(merging).rejects.toMatchObject({ name: "SiltError", kind: "unavailable" });
-    expect((await mergeAll(inputs)).rows.put).toBe(20_000);
+    expect((await mergeAll(inputs)).rows.put).toBe(8_000);
   });
 
   it("F15 a merge that is stopped by a lost lease says so, whatever the worker made of it", async () => {
-    const input = await receive(await build(manyPuts(20_000), 1));
+    const input = await receive(await build(manyPuts(5_000), 1));
     const lost = new SiltError("fenced", "Cannot go on: the lease is lost");
     const abort = new AbortController();
     const merging = mergeAll([input], abort.signal);
