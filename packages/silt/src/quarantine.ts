@@ -30,6 +30,7 @@ import {
 import type { AcknowledgedRun } from "./acknowledgement.ts";
 
 const DECISIONS_MAX = 10;
+const RUNS_PAGE = 1_000;
 
 /** A run that snapshots leave out. */
 export interface QuarantinedRun {
@@ -116,7 +117,7 @@ export async function retryQuarantined(
     const views = await reader.views({ fresh: true });
     try {
       const view = views.find((one) => one.shard === shard.shard) as ShardView;
-      checkNotSubmitted(view, quarantined);
+      await checkNotSubmitted(ports, shard, view, quarantined);
       const { buffer, skipped } = untouchedSince(view, content, quarantined.sequence);
       const written = await writeDeltas(
         ports,
@@ -165,19 +166,44 @@ async function readBundle(
   return workbench.readDelta(received.input);
 }
 
-/** A retry that is registered but not applied yet must not be doubled. */
-function checkNotSubmitted(view: ShardView, { runId, sequence }: QuarantinedRun): void {
-  const open = view.snapshot.manifest.excluded.some(
-    ({ from, to, retriedBy }) => from <= sequence && sequence <= to && retriedBy === null,
-  );
-  if (!open) {
-    throw new SiltError("invalid", `Cannot retry run "${runId}": it came back already`);
+/** A retry that is registered, applied or not, must not be doubled. */
+async function checkNotSubmitted(
+  ports: Ports,
+  shard: ShardRef,
+  view: ShardView,
+  { runId, sequence }: QuarantinedRun,
+): Promise<void> {
+  if (view.behind > 0) {
+    throw new SiltError(
+      "unavailable",
+      `Cannot retry run "${runId}": run ${view.blockedBy?.sequence} cannot be read, so what was written since is not known; compact first`,
+    );
   }
-  if (view.behind === 0) return;
+  const closed = view.snapshot.manifest.excluded.find(
+    ({ from, to }) => from <= sequence && sequence <= to,
+  )?.retriedBy;
+  const again = closed ?? (await findPendingRetry(ports, shard, view, sequence));
+  if (again === undefined) return;
   throw new SiltError(
-    "unavailable",
-    `Cannot retry run "${runId}": run ${view.blockedBy?.sequence} cannot be read, so what was written since is not known; compact first`,
+    "invalid",
+    `Cannot retry run "${runId}": it came back as run "${again}" already`,
   );
+}
+
+async function findPendingRetry(
+  ports: Ports,
+  shard: ShardRef,
+  view: ShardView,
+  sequence: number,
+): Promise<string | undefined> {
+  let after = view.appliedThrough;
+  while (after < view.head.sequence) {
+    const runs = await ports.log.readRuns(shard, { after, limit: RUNS_PAGE });
+    const retry = runs.find(({ retryOf }) => retryOf === sequence);
+    if (retry !== undefined) return retry.runId;
+    after = runs.at(-1)?.sequence ?? view.head.sequence;
+  }
+  return undefined;
 }
 
 /** The operations of an old content that nothing newer has touched, and how many were left out. */
