@@ -78,6 +78,31 @@ describe("F4 a zombie whose lease was taken over", () => {
     });
   }
 
+  it("I4 that wakes before it reads the pointer stops there, though runs are pending: fenced", async () => {
+    await write(world, run([put("a")]));
+    const zombie = interrupted(
+      (method) => method === "readApplied",
+      async () => {
+        await takeOver();
+        await write(world, run([put("b")]));
+      },
+    );
+    let merges = 0;
+    const engine = {
+      openWorkbench() {
+        merges += 1;
+        return world.ports.engine.openWorkbench();
+      },
+    };
+    const late = compact(world, { ports: { ...zombie, engine }, holder: "zombie" });
+    await expect(late).rejects.toMatchObject({
+      kind: "fenced",
+      message: expect.stringMatching(/the pointer has epoch 2, this lease 1/),
+    });
+    expect(merges).toBe(0);
+    expect(await pointerOf(world)).toMatchObject({ version: 1, epoch: 2 });
+  });
+
   it("F3 loses the flip and reports the version it lost to", async () => {
     await write(world, run([put("a")]));
     const zombie = interrupted((method, key) => method === "put" && isPointer(key), takeOver);
