@@ -19,6 +19,8 @@ export interface RunsBasis {
   readonly pointer: Pointer | undefined;
   readonly head: Head | undefined;
   readonly manifest: SnapshotManifest | undefined;
+  /** False when the manifest is damaged and only seems to say what it says. */
+  readonly proven: boolean;
   readonly appliedThrough: number;
 }
 
@@ -190,7 +192,7 @@ async function checkBeyondHead({ ports, shard, findings }: ShardContext, run: Ru
 
 function reportRun(
   { shard, findings }: ShardContext,
-  { manifest, appliedThrough }: RunsBasis,
+  { manifest, proven, appliedThrough }: RunsBasis,
   run: Run,
   id: RunIdState | undefined,
 ): void {
@@ -211,7 +213,7 @@ function reportRun(
   const covered = manifest?.segments.at(-1)?.lastSequence ?? Number.MAX_SAFE_INTEGER;
   const hasEffect = countRows(run.rows) + run.replaced > 0;
   const leftOut =
-    manifest !== undefined && run.sequence > covered && run.sequence <= appliedThrough;
+    manifest !== undefined && proven && run.sequence > covered && run.sequence <= appliedThrough;
   if (leftOut && hasEffect && exclusionOf(manifest, run.sequence) === undefined) {
     const message = `It says that run ${run.sequence} is applied, but no segment holds it and it is not excluded`;
     findings.problem(

@@ -85,7 +85,13 @@ async function verifyOnce(context: ShardContext, mark: string): Promise<void> {
   }
   const appliedThrough =
     pointer?.appliedThrough ?? manifest?.appliedThrough ?? applied?.value?.appliedThrough ?? 0;
-  await verifyRuns(inside, { pointer, head: head?.value, manifest, appliedThrough });
+  await verifyRuns(inside, {
+    pointer,
+    head: head?.value,
+    manifest,
+    proven: proven !== undefined,
+    appliedThrough,
+  });
   reportExclusions(shard, manifest?.excluded ?? [], findings);
   await reportLeftovers(inside, known, link?.version ?? 0);
 }

@@ -62,23 +62,22 @@ export async function loadManifest(
   if (found === undefined) return { state: "damaged", loose: undefined, reason, laterFormat };
   if (found.outcome !== "found") return { state: "gone" };
   findings.count({ objects: 1, bytes: found.bytes.byteLength });
-  const manifest = await unlessDamaged(
+  const parsed = await unlessDamaged(
     () => parseManifest(found.bytes, `manifest "${link.key}"`),
     (error) => {
       reason = error.message;
       laterFormat = isSiltError(error, "invalid");
     },
   );
+  const isThis = parsed?.version === link.version && parsed.commitId === link.commitId;
+  const loose = isThis ? parsed : undefined;
   if (link.sha256 !== undefined && sha256Of(found.bytes) !== link.sha256) {
     reason = "its content does not have the hash that it was committed with";
-    return { state: "damaged", loose: manifest, reason, laterFormat: false };
+    return { state: "damaged", loose, reason, laterFormat: false };
   }
-  if (manifest === undefined) return { state: "damaged", loose: undefined, reason, laterFormat };
-  if (manifest.version !== link.version || manifest.commitId !== link.commitId) {
-    reason = `it is version ${manifest.version}-${manifest.commitId}`;
-    return { state: "damaged", loose: undefined, reason, laterFormat };
-  }
-  return { state: "proven", manifest };
+  if (loose !== undefined) return { state: "proven", manifest: loose };
+  if (parsed !== undefined) reason = `it is version ${parsed.version}-${parsed.commitId}`;
+  return { state: "damaged", loose, reason, laterFormat };
 }
 
 /**
