@@ -193,6 +193,26 @@ describe("HEAD.excluding", () => {
     await expectSound(world);
   });
 
+  it("that a late compactor took back before the flip stops the exclusion: plan again", async () => {
+    await writePoison();
+    const { setExcluding } = world.ports.log;
+    const ports = portsWith(world, {
+      log: {
+        async setExcluding(shard, excluding) {
+          await setExcluding(shard, excluding);
+          await setExcluding(shard, false);
+        },
+      },
+    });
+    await expect(compact(world, { ports })).rejects.toMatchObject({
+      kind: "conflict",
+      message: expect.stringMatching(/took the announcement back; try again/),
+    });
+    expect(await pointerOf(world)).toMatchObject({ version: 0 });
+    expect((await compact(world)).excluded).toHaveLength(1);
+    await expectSound(world);
+  });
+
   it("stays set when the flip that wanted it was lost, until a later flip stands", async () => {
     await writePoison();
     const zombie = interruptedPorts(

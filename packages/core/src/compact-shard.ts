@@ -263,6 +263,12 @@ async function flip(
   const head = await readHeadForFlip(ports, shard, base);
   checkBelongTogether(shard, next, head, 0);
   if (head.sequence === next.appliedThrough) checkChain(shard, next, head, []);
+  if (excludes && !head.excluding) {
+    throw new SiltError(
+      "conflict",
+      `Cannot exclude runs of "${shardPartition(shard)}": a late compactor took the announcement back; try again`,
+    );
+  }
   options.signal.throwIfAborted();
   assert(base.epoch < lease.epoch && next.epoch === lease.epoch, "epochs only rise");
   const flipped = await flipPointer(ports, shard, state.base, next);
