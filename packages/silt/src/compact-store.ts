@@ -36,12 +36,14 @@ export interface CompactCollectionOptions {
   readonly onProgress?: (shard: ShardRef, step: string, done: number, total: number) => void;
 }
 
+type CompactContext = Pick<StoreContext, "ports" | "holder">;
+
 /** More passes than this in one call mean that writers are faster than we are: the next call goes on. */
 const PASSES_MAX = 1_000;
 
 /** Folds everything pending of one collection. A shard that fails doesn't keep the others from it. */
 export async function compactCollection(
-  context: StoreContext,
+  context: CompactContext,
   identity: CollectionIdentity,
   policy: Policy,
   options: CompactCollectionOptions = {},
@@ -55,7 +57,7 @@ export async function compactCollection(
 }
 
 async function compactWhole(
-  { ports, holder }: StoreContext,
+  { ports, holder }: CompactContext,
   identity: CollectionIdentity,
   policy: Policy,
   shard: ShardRef,

@@ -1,0 +1,152 @@
+/** From the name of a source to what has to be registered: guard, then source, then judgement, then extraction. */
+import { type Guard, isSiltError, type Ports, reasonOf, SiltError } from "@silt/core";
+import { parseSidecar } from "@silt/embed";
+import type { ExtractPool } from "./extract-pool.ts";
+import { judgeSource, type SourceJudgement } from "./judge-source.ts";
+import type { IngestTargets } from "./open-targets.ts";
+import { readSource, SIDECAR_ENDING, type SourceRead } from "./read-source.ts";
+import type { RunStandings } from "./run-standing.ts";
+import { extractionOf, type SourceChange } from "./source-change.ts";
+import type { SourceOutcome } from "./source-outcome.ts";
+import { IMAGE_FAMILY } from "./source-uri.ts";
+import type { ImageFile } from "./walk-images.ts";
+
+export interface PrepareContext {
+  readonly ports: Ports;
+  readonly targets: IngestTargets;
+  readonly pool: ExtractPool;
+  readonly standings: RunStandings;
+  readonly retryFailed: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface PrepareOptions {
+  /** A file that is not there any more loses its records; else nothing is done about it. */
+  readonly mayDelete: boolean;
+  /** What the same source gave before: an unchanged digest needs no second extraction. */
+  readonly earlier?: SourceChange | undefined;
+}
+
+export type PreparedSource =
+  | { readonly prepared: "outcome"; readonly outcome: SourceOutcome }
+  | { readonly prepared: "change"; readonly change: SourceChange };
+
+export interface LookedAt {
+  readonly guard: Guard | undefined;
+  readonly read: SourceRead;
+  /** Undefined when the file may not be read. */
+  readonly judgement: SourceJudgement | undefined;
+}
+
+/** Reads the guard, then the source (in this order: a change between them moves the guard), and judges. */
+export async function lookAt(
+  context: Omit<PrepareContext, "pool" | "signal">,
+  file: ImageFile,
+): Promise<LookedAt> {
+  const { ports, targets, standings, retryFailed } = context;
+  const guard = await ports.log.readGuard({ uri: file.uri, family: IMAGE_FAMILY });
+  const read = await readSource(file.path);
+  if (read.outcome === "denied") return { guard, read, judgement: undefined };
+  const judgement = judgeSource({
+    guard,
+    digest: read.outcome === "gone" ? null : read.digest,
+    pipelineId: targets.pipelineId,
+    runsStand: guard === undefined || (await standings.allStand(guard)),
+    retryFailed,
+  });
+  return { guard, read, judgement };
+}
+
+/** What has to be done about a source. Throws only for what is not the picture's own fault. */
+export async function prepareSource(
+  context: PrepareContext,
+  file: ImageFile,
+  options: PrepareOptions,
+): Promise<PreparedSource> {
+  const source = file.uri;
+  const { guard, read, judgement } = await lookAt(context, file);
+  const settled = (outcome: SourceOutcome): PreparedSource => ({ prepared: "outcome", outcome });
+  if (read.outcome === "denied") {
+    return settled({ source, outcome: "failed", reason: read.reason });
+  }
+  switch (judgement?.verdict) {
+    case "unchanged":
+      return settled({ source, outcome: "unchanged" });
+    case "failed-before":
+      return settled({ source, outcome: "failed", reason: judgement.reason });
+    case "delete": {
+      if (!options.mayDelete) break;
+      return { prepared: "change", change: { change: "deleted", file, guard } };
+    }
+    case "extract": {
+      if (read.outcome === "gone") break;
+      const change = await extract(context, file, guard, read, options.earlier);
+      return { prepared: "change", change };
+    }
+  }
+  return settled({ source, outcome: "nothing" });
+}
+
+async function extract(
+  context: PrepareContext,
+  file: ImageFile,
+  guard: Guard | undefined,
+  read: Extract<SourceRead, { outcome: "read" | "unfit" }>,
+  earlier: SourceChange | undefined,
+): Promise<SourceChange> {
+  const { digest } = read;
+  const failed = (reason: string): SourceChange => ({
+    change: "failed",
+    file,
+    guard,
+    digest,
+    reason,
+  });
+  if (earlier !== undefined && earlier.change !== "deleted" && earlier.digest === digest) {
+    return { ...earlier, guard };
+  }
+  if (read.outcome === "unfit") return failed(read.reason);
+  try {
+    const extraction = await extractNow(context, file, read);
+    return { change: "ingested", file, guard, digest, extraction };
+  } catch (error) {
+    context.signal?.throwIfAborted();
+    // The engine, the model or the disk failed: that says nothing about the picture.
+    if (isSiltError(error, "unavailable")) throw error;
+    return failed(reasonOf(error));
+  }
+}
+
+async function extractNow(
+  { ports, targets, pool }: PrepareContext,
+  file: ImageFile,
+  { bytes, sidecar }: Extract<SourceRead, { outcome: "read" }>,
+) {
+  const start = performance.now();
+  const { context, metadata } = readSidecar(file, sidecar);
+  const { pipeline, textEmbedder, imageEmbedder } = targets;
+  const image = await pool.extract({
+    uri: file.uri,
+    bytes,
+    ...(context !== undefined && { context }),
+    metadata,
+    pipeline,
+    textEmbedder,
+    imageEmbedder,
+  });
+  const ms = Math.round(performance.now() - start);
+  ports.logger.log("debug", "picture extracted", { source: file.uri, ms });
+  return extractionOf(targets, image, bytes.byteLength);
+}
+
+function readSidecar(file: ImageFile, sidecar: Uint8Array | undefined) {
+  if (sidecar === undefined) return { metadata: {} };
+  const name = `${file.path}${SIDECAR_ENDING}`;
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(sidecar);
+  } catch (error) {
+    throw new SiltError("invalid", `Cannot read "${name}": it is not UTF-8`, { cause: error });
+  }
+  return parseSidecar(name, text);
+}

@@ -1,0 +1,115 @@
+/** A picture and its sidecar as they lie on the disk now, with the digest that tells whether they changed. */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { reasonOf, SiltError, sha256Of } from "@silt/core";
+import { IMAGE_BYTES_MAX } from "@silt/embed";
+
+export const SIDECAR_ENDING = ".json";
+const SIDECAR_BYTES_MAX = 1024 * 1024;
+const ABSENT_CODES = ["ENOENT", "ENOTDIR"];
+/** What is wrong with this one file; anything else is the disk's or the system's trouble. */
+const DENIED_CODES = ["EACCES", "EPERM", "ELOOP", "ENAMETOOLONG"];
+
+export type SourceRead =
+  | {
+      readonly outcome: "read";
+      /** SHA-256 over the picture, or over the hashes of picture and sidecar. */
+      readonly digest: string;
+      readonly bytes: Uint8Array;
+      /** Undefined without a sidecar. */
+      readonly sidecar: Uint8Array | undefined;
+    }
+  /** Nobody needs to look inside to know that it can't be ingested. */
+  | { readonly outcome: "unfit"; readonly digest: string; readonly reason: string }
+  /** The file may not be read, so that nothing is known of it. */
+  | { readonly outcome: "denied"; readonly reason: string }
+  | { readonly outcome: "gone" };
+
+/** Reads a picture with its sidecar. Throws `unavailable` when the disk fails. */
+export async function readSource(path: string): Promise<SourceRead> {
+  try {
+    const image = await readBounded(path, IMAGE_BYTES_MAX);
+    if (image === undefined) return { outcome: "gone" };
+    const sidecar = await readBounded(`${path}${SIDECAR_ENDING}`, SIDECAR_BYTES_MAX);
+    const digest = digestOf(image.sha256, sidecar?.sha256);
+    const tooLarge = image.bytes === undefined || (sidecar && sidecar.bytes === undefined);
+    if (image.bytes === undefined || tooLarge) {
+      return { outcome: "unfit", digest, reason: tooLargeReason(image, sidecar) };
+    }
+    return { outcome: "read", digest, bytes: image.bytes, sidecar: sidecar?.bytes };
+  } catch (error) {
+    const reason = `Cannot read "${path}": ${reasonOf(error)}`;
+    if (isDenied(error)) return { outcome: "denied", reason };
+    throw new SiltError("unavailable", `${reason}; try again`, { cause: error });
+  }
+}
+
+/** True for the error of a file that is not there. */
+export function isAbsent(error: unknown): boolean {
+  return hasCode(error, ABSENT_CODES);
+}
+
+/** True for the error of a file that may not be read, while others may. */
+export function isDenied(error: unknown): boolean {
+  return hasCode(error, DENIED_CODES);
+}
+
+/** True unless there is a file: a folder of that name is no picture. Throws `unavailable` when the disk fails. */
+export async function isGone(path: string): Promise<boolean> {
+  try {
+    return !(await stat(path)).isFile();
+  } catch (error) {
+    if (isAbsent(error)) return true;
+    if (isDenied(error)) return false;
+    throw new SiltError("unavailable", `Cannot look at "${path}": ${reasonOf(error)}; try again`, {
+      cause: error,
+    });
+  }
+}
+
+interface BoundedFile {
+  readonly size: number;
+  readonly sha256: string;
+  /** Undefined when it has more bytes than allowed. */
+  readonly bytes: Uint8Array | undefined;
+}
+
+/** Undefined when there is no file. What is too large is hashed, never held. */
+async function readBounded(path: string, bytesMax: number): Promise<BoundedFile | undefined> {
+  try {
+    const info = await stat(path);
+    if (!info.isFile()) return undefined;
+    if (info.size > bytesMax) {
+      return { size: info.size, sha256: await hashFile(path), bytes: undefined };
+    }
+    const bytes = await readFile(path);
+    return { size: bytes.byteLength, sha256: sha256Of(bytes), bytes };
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+async function hashFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+function digestOf(image: string, sidecar: string | undefined): string {
+  return sidecar === undefined ? image : sha256Of(`${image}\n${sidecar}`);
+}
+
+function tooLargeReason(image: BoundedFile, sidecar: BoundedFile | undefined): string {
+  const [what, size, bytesMax] =
+    image.bytes === undefined
+      ? ["picture", image.size, IMAGE_BYTES_MAX]
+      : ["sidecar", sidecar?.size, SIDECAR_BYTES_MAX];
+  return `Cannot ingest it: the ${what} has ${size} bytes, expected at most ${bytesMax}`;
+}
+
+function hasCode(error: unknown, codes: readonly string[]): boolean {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  return code !== undefined && codes.includes(code);
+}
