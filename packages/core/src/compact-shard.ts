@@ -1,24 +1,24 @@
 /**
  * Compaction of one shard, the protocol's main path:
  *  1. take the lease, with an epoch above all earlier ones, and keep it by heartbeats
- *  2. read `APPLIED`, pointer and HEAD, in this order, and check that they belong together
+ *  2. read `APPLIED`, pointer and HEAD, in this order, and check that they belong together (`readShardState`)
  *  3. list the pending runs: contiguous, their rolling hash unbroken
  *  4. plan, and check the disk before any work
  *  5. fetch and verify the inputs; poison excludes its run alone, the environment only this attempt
  *  6. merge off the event loop; the engine checks integrity and balances the books
- *  7. upload under a prefix that no other attempt uses, then the manifest; read both back
- *  8. flip the pointer by compare-and-swap: the only commit
+ *  7. upload under a prefix that no other attempt uses, then the manifest; read both back (`uploadVersion`)
+ *  8. flip the pointer by compare-and-swap: the only commit (`flipVersion`, `flipPointer`)
  *  9. raise `APPLIED`; 10. release the lease, and hint again if runs came meanwhile
  * A compactor deletes no object. I1 to I4 rest on steps 5 to 8, none of them on the lease.
  */
 import { addLanes, lanesToHex, ZERO_LANES } from "./digest.ts";
+import { flipVersion, raiseApplied } from "./flip-version.ts";
 import type { DropRule } from "./fold.ts";
 import type { CollectionIdentity, Exclusion, Pointer, Policy } from "./formats.ts";
 import { nextExclusions } from "./next-exclusions.ts";
 import { shardPartition } from "./object-keys.ts";
 import { type CompactionPlan, openExclusionStart, planCompaction } from "./plan-compaction.ts";
 import type {
-  Head,
   Lease,
   MergedSegment,
   MergeInput,
@@ -30,9 +30,9 @@ import type {
 import { type ReceivedRun, receiveRuns } from "./receive-runs.ts";
 import { countRows } from "./row.ts";
 import { keepLease, releaseAndHint } from "./shard-lease.ts";
-import { checkBelongTogether, checkChain, readShardState, type ShardState } from "./shard-state.ts";
-import { assert, isSiltError, SiltError } from "./silt-error.ts";
-import { flipPointer, readPointer } from "./snapshot-pointer.ts";
+import { readShardState, type ShardState } from "./shard-state.ts";
+import { assert, SiltError } from "./silt-error.ts";
+import { readPointer } from "./snapshot-pointer.ts";
 import { appliedAfter, type MergeOutput, uploadVersion } from "./upload-version.ts";
 
 export interface CompactOptions {
@@ -150,7 +150,8 @@ async function compactUnderLease(attempt: Attempt): Promise<CompactReport> {
   const version = { state, plan, excluded, result };
   const next = await uploadVersion(ports, lease, vectors, version, options.onProgress);
   const excludes = excluded.length > state.manifest.excluded.length;
-  const lostTo = await flip(attempt, state, next, excludes);
+  const { signal } = options;
+  const lostTo = await flipVersion(ports, lease, state, next, { excludes, signal });
   if (lostTo !== undefined) return unchanged("lost", lostTo, state.head.sequence);
   return report(attempt, state, received, result, next);
 }
@@ -246,78 +247,6 @@ function checkVectorSums(inputs: readonly MergeInput[], merged: MergedSegment): 
   const before = inputs.reduce((sum, input) => addLanes(sum, input.sums.v), ZERO_LANES);
   const after = addLanes(merged.sums.v, merged.account.superseded);
   assert(lanesToHex(before) === lanesToHex(after), "the vectors of a merge balance");
-}
-
-/**
- * Steps 8 and 9; gives the pointer that we lost to, if we did. An exclusion is announced in HEAD first,
- * for conditional deletes must not decide across it, and taken back only by a flip that was committed.
- */
-async function flip(
-  { ports, shard, lease, options }: Attempt,
-  state: ShardState,
-  next: Pointer,
-  excludes: boolean,
-): Promise<Pointer | undefined> {
-  const base = state.base.pointer;
-  if (excludes) await ports.log.setExcluding(shard, true);
-  const head = await readHeadForFlip(ports, shard, base);
-  checkBelongTogether(shard, next, head, 0);
-  if (head.sequence === next.appliedThrough) checkChain(shard, next, head, []);
-  if (excludes && !head.excluding) {
-    throw new SiltError(
-      "conflict",
-      `Cannot exclude runs of "${shardPartition(shard)}": a late compactor took the announcement back; try again`,
-    );
-  }
-  options.signal.throwIfAborted();
-  assert(base.epoch < lease.epoch && next.epoch === lease.epoch, "epochs only rise");
-  const flipped = await flipPointer(ports, shard, state.base, next);
-  if (flipped.outcome === "unknown") {
-    throw new SiltError(
-      "unavailable",
-      `Cannot tell whether version ${next.version} of "${shardPartition(shard)}" was committed: others have moved on too far; nothing was deleted`,
-    );
-  }
-  if (flipped.outcome === "lost") return flipped.to;
-  if (head.excluding) await afterFlip(ports, shard, () => ports.log.setExcluding(shard, false));
-  await raiseApplied(ports, shard, next);
-  return undefined;
-}
-
-/**
- * HEAD, just before the flip. A pointer that was put back to our base has our base's ETag (F6): the
- * compare-and-swap would take it, but the log has seen the later version.
- */
-async function readHeadForFlip(
-  ports: Ports,
-  shard: ShardRef,
-  base: Pointer,
-): Promise<Head | undefined> {
-  const applied = await ports.log.readApplied(shard);
-  if (applied === undefined || applied.version <= base.version) return ports.log.readHead(shard);
-  const { pointer } = await readPointer(ports.objects, shard);
-  const head = await ports.log.readHead(shard);
-  checkBelongTogether(shard, pointer, head, applied.version);
-  return head;
-}
-
-/** Step 9: the log's note of what is flipped. */
-function raiseApplied(ports: Ports, shard: ShardRef, pointer: Pointer): Promise<void> {
-  const { version, appliedThrough } = pointer;
-  return afterFlip(ports, shard, () => ports.log.raiseApplied(shard, { version, appliedThrough }));
-}
-
-/** The flip stands whatever happens here: the next compactor makes up for it. */
-async function afterFlip(ports: Ports, shard: ShardRef, note: () => Promise<void>): Promise<void> {
-  try {
-    await note();
-  } catch (error) {
-    if (!isSiltError(error, "unavailable")) throw error;
-    ports.logger.log("warn", "log not updated after a flip", {
-      shard: shardPartition(shard),
-      error: String(error),
-    });
-  }
 }
 
 function report(

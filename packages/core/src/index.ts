@@ -5,6 +5,7 @@ export * from "./compare-ids.ts";
 export * from "./delta-buffer.ts";
 export * from "./digest.ts";
 export * from "./filter.ts";
+export * from "./flip-version.ts";
 export * from "./fold.ts";
 export * from "./formats.ts";
 export * from "./ids.ts";
