@@ -7,8 +7,9 @@ import { assert, isSiltError, SiltError } from "./silt-error.ts";
 import { flipPointer, readPointer } from "./snapshot-pointer.ts";
 
 /**
- * Flips the pointer and notes it; gives the pointer that we lost to, if we did. An exclusion is announced in HEAD first,
- * for conditional deletes must not decide across it, and taken back only by a flip that was committed.
+ * Flips the pointer and notes it; gives the pointer that we lost to, if we did. An exclusion is announced
+ * in HEAD first, for conditional deletes must not decide across it, and taken back only by a flip that
+ * was committed.
  */
 export async function flipVersion(
   ports: Ports,
