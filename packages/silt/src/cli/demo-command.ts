@@ -142,7 +142,9 @@ function sayNext({ terminal }: CommandRun, location: string, ms: number): void {
     `status --store ${location}`,
     `query lines "lost cat" --store ${location}`,
     `get words --where '{"confidence": {"$lt": 60}}' --store ${location}`,
-    "ingest YOUR-PICTURES/ && silt compact",
+    `ingest YOUR-PICTURES/ --store ${location}`,
   ];
-  for (const command of commands) terminal.print(`  silt ${command}`);
+  // In a checkout the command is not on the PATH.
+  const silt = import.meta.url.endsWith(".ts") ? "npm run -s silt --" : "silt";
+  for (const command of commands) terminal.print(`  ${silt} ${command}`);
 }
