@@ -17,7 +17,8 @@ export function markUsed(path: string): void {
 
 /**
  * Removes the files that were not used for longest until the folder holds at most `bytesMax`, and
- * what killed processes left; never `keep`, which is about to be opened. Open files stay readable for those who have them open.
+ * what killed processes left; never `keep`, which is about to be opened. Open files stay readable
+ * for those who have them open.
  */
 export function evictCache(folder: string, bytesMax: number, logger: Logger, keep: string): void {
   const now = Date.now();
