@@ -1,29 +1,7 @@
-/** Entry of the worker thread: runs one task at a time, passes its log lines on. */
-import { parentPort } from "node:worker_threads";
-import { isSiltError, type Logger, reasonOf } from "@silt/core";
-import { runSegmentTask, type SegmentTask } from "./segment-tasks.ts";
-import { sqliteError } from "./sqlite-file.ts";
+/** Entry of the worker thread. With its owner's compile cache it starts in less than half the time. */
+import { enableCompileCache } from "node:module";
+import { workerData } from "node:worker_threads";
 
-const port = parentPort;
-if (port === null) throw new Error("segment-worker runs only as a worker thread");
-
-const logger: Logger = {
-  log: (level, message, fields) => port.postMessage({ kind: "log", level, message, fields }),
-};
-
-port.on("message", async ({ id, task }: { id: number; task: SegmentTask }) => {
-  try {
-    port.postMessage({ kind: "result", id, result: await runSegmentTask(task, logger) });
-  } catch (thrown) {
-    const error = isSiltError(thrown) ? thrown : sqliteError(task.task, taskPath(task), thrown);
-    port.postMessage({
-      kind: "failure",
-      id,
-      failure: { kind: error.kind, message: error.message, cause: reasonOf(error.cause ?? thrown) },
-    });
-  }
-});
-
-function taskPath(task: SegmentTask): string {
-  return "path" in task ? task.path : task.tarPath;
-}
+const { compileCache } = workerData as { readonly compileCache: string | undefined };
+if (compileCache !== undefined) enableCompileCache(compileCache);
+await import("./serve-tasks.ts");

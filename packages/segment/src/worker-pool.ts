@@ -1,3 +1,4 @@
+import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
 import { type Logger, type LogLevel, SiltError, type SiltErrorKind } from "@silt/core";
 import type { SegmentTask, SegmentTaskResults } from "./segment-tasks.ts";
@@ -86,7 +87,9 @@ export class SegmentWorker implements AsyncDisposable {
     if (this.#worker !== undefined) return this.#worker;
     // Sources run as .ts, what is installed as .js; the worker lies beside this file either way.
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    const worker = new Worker(new URL(`./segment-worker.${extension}`, import.meta.url));
+    const worker = new Worker(new URL(`./segment-worker.${extension}`, import.meta.url), {
+      workerData: { compileCache: getCompileCacheDir() },
+    });
     worker.on("message", (reply: Reply) => this.#take(reply));
     worker.on("error", (error) => this.#fail(worker, error));
     worker.on("exit", (code) =>
