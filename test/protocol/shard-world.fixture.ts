@@ -39,7 +39,7 @@ import {
   silentLogger,
   type VirtualClock,
 } from "@silt/testkit";
-import { afterAll, expect } from "vitest";
+import { afterAll, expect, vi } from "vitest";
 import { createSegmentEngine } from "../../packages/segment/src/index.ts";
 import { readContent, temporaryFolder } from "../../packages/segment/src/merge-trial.fixture.ts";
 
@@ -63,6 +63,9 @@ export const TIERS: WorldPolicy = {
   rewriteRatio: 100,
   tombstoneRatio: 100,
 };
+
+/** The machine may be busy; no claim here is about time. */
+vi.setConfig({ testTimeout: 60_000 });
 
 /** One worker for all tests of a file; starting it takes longer than most of them. */
 const folder = temporaryFolder();

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { canonicalJson } from "@silt/core";
 import { createSeededRandom } from "@silt/testkit";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readBundle } from "./delta-bundle.ts";
 import {
   type BundlePlace,
@@ -20,6 +20,9 @@ import {
   tarOf,
 } from "./hostile-bundle.fixture.ts";
 import { expectSameContent, OWNER, RUN_ID, unstampedOf } from "./merge-trial.fixture.ts";
+
+/** The machine may be busy; no claim here is about time. */
+vi.setConfig({ testTimeout: 60_000 });
 
 const FLIPS = 300;
 

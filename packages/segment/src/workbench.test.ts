@@ -18,7 +18,7 @@ import {
   type Workbench,
 } from "@silt/core";
 import { createSeededRandom, randomContent, silentLogger } from "@silt/testkit";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { bodyOf, poisonReason, runOf } from "./hostile-bundle.fixture.ts";
 import {
   expectAsFolded,
@@ -30,6 +30,9 @@ import {
 } from "./merge-trial.fixture.ts";
 import { mountSmallDisk } from "./small-disk.fixture.ts";
 import { createSegmentEngine } from "./workbench.ts";
+
+/** The machine may be busy; no claim here is about time. */
+vi.setConfig({ testTimeout: 60_000 });
 
 const KEEP: DropRule = { drop: "nothing" };
 
