@@ -51,6 +51,8 @@ export interface StoreFolder extends AsyncDisposable {
   open(root?: string): Promise<LocalPorts>;
   /** A fresh copy; the one before is gone. */
   copy(): string;
+  /** Temporary files of the segment engine. */
+  leftovers(): readonly string[];
 }
 
 /** A folder for stores, with one segment engine for all of them. */
@@ -79,6 +81,7 @@ export function openStoreFolder(seed = 1): StoreFolder {
       cpSync(root, to, { recursive: true });
       return to;
     },
+    leftovers: () => readdirSync(folder).filter((name) => name.startsWith("work-")),
     async [Symbol.asyncDispose]() {
       await engine[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true, force: true });
@@ -92,9 +95,10 @@ export async function write(
   { vectors }: CollectionIdentity,
   shard: ShardRef,
   content: SegmentContent,
+  options: { readonly retryOf?: number } = {},
 ): Promise<RunDraft> {
   await using workbench = await ports.engine.openWorkbench();
-  const draft = await publishDelta(ports, workbench, { ...shard, vectors }, content);
+  const draft = await publishDelta(ports, workbench, { ...shard, vectors }, content, options);
   const registered = await registerRuns(ports, [draft]);
   if (registered.outcome !== "registered") throw new Error(registered.outcome);
   return draft;

@@ -1,6 +1,6 @@
 /** Rows of a real log, edited behind Silt's back: `verifyStore()` names each. */
 import { randomUUID } from "node:crypto";
-import { copyFileSync, rmSync } from "node:fs";
+import { copyFileSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   parseCollection,
@@ -10,9 +10,18 @@ import {
   type VerifyReport,
   verifyStore,
 } from "@silt/core";
+import { createSeededRandom } from "@silt/testkit";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildStore, editLog, openStoreFolder, verifyAt, write } from "./store-copy.fixture.ts";
+import {
+  buildStore,
+  editLog,
+  flipBit,
+  openStoreFolder,
+  overwrite,
+  verifyAt,
+  write,
+} from "./store-copy.fixture.ts";
 
 const folder = openStoreFolder();
 let shard: ShardRef;
@@ -271,3 +280,47 @@ describe("a whole older log", () => {
     expect(report.notices).toMatchObject([{ object: lost, kind: "leftover" }]);
   });
 });
+
+/** What verification can prove of the log's rows; undefined when SQLite cannot read them. */
+function provable(root: string): string | undefined {
+  const db = new Database(join(root, "log.sqlite"), { readonly: true });
+  try {
+    const all = (sql: string) => JSON.stringify(db.prepare(sql).all());
+    return [
+      all("SELECT * FROM heads ORDER BY partition"),
+      all("SELECT * FROM applied ORDER BY partition"),
+      all("SELECT * FROM run_ids ORDER BY partition, run_id"),
+      all(`SELECT partition, sequence, run_id, json_extract(run, '$.sequence', '$.runId', '$.delta',
+        '$.rows', '$.replaced', '$.runsHash') FROM runs ORDER BY partition, sequence`),
+    ].join("\n");
+  } catch {
+    return undefined;
+  } finally {
+    db.close();
+  }
+}
+
+it("F31 a bit flipped anywhere in the log's file never stops verifyStore(), and what it changed is named", async () => {
+  const random = createSeededRandom(11);
+  const root = folder.copy();
+  const original = readFileSync(join(root, "log.sqlite"));
+  const before = provable(root);
+  let changed = 0;
+  for (let flips = 0; flips < 120; flips++) {
+    for (const side of ["-wal", "-shm"]) rmSync(join(root, `log.sqlite${side}`), { force: true });
+    overwrite(join(root, "log.sqlite"), original);
+    flipBit(join(root, "log.sqlite"), random.fraction(), random.int(8));
+    const told = provable(root);
+    if (told === before) continue;
+    changed += 1;
+    try {
+      const report = await verifyAt(folder, root);
+      expect(report.problems.length, `flip ${flips}: ${told}`).toBeGreaterThan(0);
+    } catch (error) {
+      expect(error, `flip ${flips}`).toMatchObject({
+        kind: expect.stringMatching(/^(corrupt|invalid)$/),
+      });
+    }
+  }
+  expect(changed).toBeGreaterThan(3);
+}, 30_000);

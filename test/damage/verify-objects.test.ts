@@ -123,7 +123,7 @@ const THINGS: readonly Thing[] = [
   },
 ];
 
-const FLIPS = 4;
+const FLIPS = 3;
 
 /** Header, first page, end, and places by seed: pages, blobs, digests, digits. */
 function flipPlaces(seed: number): readonly number[] {

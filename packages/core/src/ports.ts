@@ -281,11 +281,15 @@ export interface Workbench extends AsyncDisposable {
       readonly content: SegmentContent;
     },
   ): Promise<BuiltDelta>;
-  /** Streams a bundle in, checks hash, form, owner, integrity, every row and the sums. */
+  /**
+   * Streams a bundle in, checks hash, form, owner, integrity, every row and the sums. `deep` reads
+   * every row with a second build of SQLite too.
+   */
   receiveDelta(
     owner: SegmentOwner,
     run: Run,
     body: AsyncIterable<Uint8Array>,
+    options?: { readonly deep?: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<ReceiveOutcome>;
   /** The rows of a received delta, stamped with its run's sequence number. */
   readDelta(input: MergeInput): Promise<SegmentContent>;

@@ -79,7 +79,8 @@ async function receiveBundle(context: ShardContext, run: Run): Promise<BundleSta
   await using workbench = await ports.engine.openWorkbench();
   await checkRoom(workbench, key, bytes * BUNDLE_DISK_FACTOR);
   const owner: SegmentOwner = { ...shard, vectors };
-  const received = await workbench.receiveDelta(owner, run, found.body);
+  const { deep, signal } = context;
+  const received = await workbench.receiveDelta(owner, run, found.body, { deep, signal });
   if (received.outcome === "poison") return { state: "damaged", reason: received.reason };
   if (received.input.replaced === run.replaced) return { state: "sound" };
   const reason = `it replaces ${received.input.replaced} parents, the log says ${run.replaced}`;

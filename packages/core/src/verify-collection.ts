@@ -12,7 +12,7 @@ import type { ShardRef } from "./ports.ts";
 import { isSiltError, SiltError } from "./silt-error.ts";
 import type { VerifyContext } from "./verify-context.ts";
 import { type CollectionContents, contentsOf, wasEverUsed } from "./verify-folders.ts";
-import { type ProblemKind, unlessDamaged } from "./verify-report.ts";
+import { type ProblemKind, unlessDamaged, unlessLogDamaged } from "./verify-report.ts";
 import { verifyShard } from "./verify-shard.ts";
 
 const BYTES_MAX = 64 * 1024;
@@ -53,7 +53,14 @@ export async function verifyCollection(context: VerifyContext, name: string): Pr
 }
 
 async function anyUsed({ ports }: VerifyContext, shards: readonly ShardRef[]): Promise<boolean> {
-  for (const shard of shards) if (await wasEverUsed(ports, shard)) return true;
+  for (const shard of shards) {
+    // What the log cannot say is told with the shard.
+    const used = await unlessLogDamaged(
+      () => wasEverUsed(ports, shard),
+      () => {},
+    );
+    if (used !== false) return true;
+  }
   return false;
 }
 

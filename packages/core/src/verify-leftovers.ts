@@ -2,7 +2,7 @@
 import { deltaKey, deltasPrefix, pointerKey, shardPrefix, snapshotsPrefix } from "./object-keys.ts";
 import type { ListedObject } from "./ports.ts";
 import type { ShardContext } from "./verify-context.ts";
-import { unlessDamaged } from "./verify-report.ts";
+import { unlessLogDamaged } from "./verify-report.ts";
 import type { KnownVersions } from "./verify-versions.ts";
 
 const PAGE = 1_000;
@@ -47,7 +47,7 @@ async function reportUnregistered(
   const runIds = deltas.flatMap(({ key }) => runIdOfKey(deltasPrefix(shard), key) ?? []);
   if (runIds.length === 0) return;
   // Run ids that cannot be read are a problem that is told with the runs.
-  const states = await unlessDamaged(
+  const states = await unlessLogDamaged(
     () => ports.log.readRunIds(runIds.map((runId) => ({ shard, runId }))),
     () => {},
   );

@@ -1,5 +1,5 @@
 /** What a verification says, and the one list of what can be wrong and what to do about it. */
-import { isSiltError, type SiltError } from "./silt-error.ts";
+import { isSiltError, type SiltError, type SiltErrorKind } from "./silt-error.ts";
 
 /** Every kind of damage with its remedy; kinds are stable, scripts rely on them. */
 export const REMEDIES = {
@@ -195,14 +195,33 @@ function createCappedList<T extends VerifyNotice>() {
  * Reads something; damage goes to `onDamage` and gives undefined. Failures of the environment and
  * bugs are thrown: they say nothing about the store.
  */
-export async function unlessDamaged<T>(
+export function unlessDamaged<T>(
+  read: () => T | Promise<T>,
+  onDamage: (error: SiltError) => void,
+): Promise<T | undefined> {
+  return unlessKind(["corrupt", "invalid"], read, onDamage);
+}
+
+/**
+ * {@link unlessDamaged} for the log. A bit flipped in the schema of a log's database looks like a bug
+ * to its adapter ("no such column"), and must not end the verification.
+ */
+export function unlessLogDamaged<T>(
+  read: () => Promise<T>,
+  onDamage: (error: SiltError) => void,
+): Promise<T | undefined> {
+  return unlessKind(["corrupt", "invalid", "internal"], read, onDamage);
+}
+
+async function unlessKind<T>(
+  kinds: readonly SiltErrorKind[],
   read: () => T | Promise<T>,
   onDamage: (error: SiltError) => void,
 ): Promise<T | undefined> {
   try {
     return await read();
   } catch (error) {
-    if (!isSiltError(error, "corrupt") && !isSiltError(error, "invalid")) throw error;
+    if (!isSiltError(error) || !kinds.includes(error.kind)) throw error;
     onDamage(error);
     return undefined;
   }

@@ -8,7 +8,7 @@ import { checkChain } from "./shard-state.ts";
 import { isSiltError } from "./silt-error.ts";
 import { verifyBundle } from "./verify-bundle.ts";
 import type { ShardContext } from "./verify-context.ts";
-import { type Findings, unlessDamaged } from "./verify-report.ts";
+import { type Findings, unlessLogDamaged } from "./verify-report.ts";
 
 const RUNS_PAGE = 200;
 /** A log that is broken from some place on is said to be so, not row by row to its end. */
@@ -97,7 +97,7 @@ export async function verifyRuns(context: ShardContext, basis: RunsBasis): Promi
     signal?.throwIfAborted();
     const limit = unreadable > 0 ? 1 : RUNS_PAGE;
     let damage = "";
-    const page = await unlessDamaged(
+    const page = await unlessLogDamaged(
       () => ports.log.readRuns(shard, { after, limit }),
       (error) => {
         damage = error.message;
@@ -133,7 +133,7 @@ function readRunIds(
   { ports, shard, findings }: ShardContext,
   runs: readonly Run[],
 ): Promise<readonly RunIdState[] | undefined> {
-  return unlessDamaged(
+  return unlessLogDamaged(
     () => ports.log.readRunIds(runs.map(({ runId }) => ({ shard, runId }))),
     (error) => findings.problem(logObject(shard, "run ids"), "log-unreadable", error.message),
   );
@@ -178,7 +178,7 @@ function followAndReport(
 
 /** A run beyond the HEAD that was read was registered since, unless HEAD still does not know it. */
 async function checkBeyondHead({ ports, shard, findings }: ShardContext, run: Run): Promise<void> {
-  const head = await unlessDamaged(
+  const head = await unlessLogDamaged(
     () => ports.log.readHead(shard),
     () => {},
   );

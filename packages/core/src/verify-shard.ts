@@ -14,7 +14,12 @@ import { POINTER_BYTES_MAX, readPointer } from "./snapshot-pointer.ts";
 import { pointerProblems } from "./verify-chain.ts";
 import type { ShardContext } from "./verify-context.ts";
 import { reportLeftovers } from "./verify-leftovers.ts";
-import { createFindings, type ProblemKind, unlessDamaged } from "./verify-report.ts";
+import {
+  createFindings,
+  type ProblemKind,
+  unlessDamaged,
+  unlessLogDamaged,
+} from "./verify-report.ts";
 import { logObject, reportExclusions, verifyRuns } from "./verify-runs.ts";
 import {
   type FoundManifest,
@@ -102,7 +107,7 @@ async function readLog<T>(
   what: string,
   read: () => Promise<T>,
 ): Promise<{ readonly read: true; readonly value: T } | undefined> {
-  return unlessDamaged(
+  return unlessLogDamaged(
     async () => ({ read: true as const, value: await read() }),
     ({ message }) => findings.problem(logObject(shard, what), "log-unreadable", message),
   );

@@ -10,7 +10,7 @@ import type { Ports } from "./ports.ts";
 import { checkExists, verifyCollection } from "./verify-collection.ts";
 import { createProgress, type VerifyContext } from "./verify-context.ts";
 import { collectionFolders } from "./verify-folders.ts";
-import { createFindings, unlessDamaged, type VerifyReport } from "./verify-report.ts";
+import { createFindings, unlessLogDamaged, type VerifyReport } from "./verify-report.ts";
 
 const GUARD_FAMILY = "images";
 const GUARDS_PAGE = 500;
@@ -60,7 +60,7 @@ async function verifyGuards({ ports, findings, signal }: VerifyContext): Promise
   for (let after: string | undefined; ; ) {
     signal?.throwIfAborted();
     const asked = { limit: GUARDS_PAGE, ...(after === undefined ? {} : { after }) };
-    const page = await unlessDamaged(
+    const page = await unlessLogDamaged(
       () => ports.log.listGuards(GUARD_FAMILY, asked),
       ({ message }) => findings.problem(`log: guards of ${GUARD_FAMILY}`, "guard-damaged", message),
     );

@@ -4,7 +4,7 @@ import type { DropRule, Logger, Run, SegmentDescriptor, SegmentOwner } from "@si
 import { canonicalJson, lanesToHex } from "@silt/core";
 import { auditSegment, type SegmentAudit } from "./audit.ts";
 import { readBundle } from "./delta-bundle.ts";
-import { hashFile } from "./file-hash.ts";
+import { hashFile } from "./file-digest.ts";
 import { type MergeResult, type MergeSource, mergeSegments, type SequenceRange } from "./merge.ts";
 import { secondOpinion } from "./second-opinion.ts";
 
@@ -23,6 +23,7 @@ export type SegmentTask =
       readonly run: Run;
       readonly tarPath: string;
       readonly sqlitePath: string;
+      readonly deep: boolean;
     }
   | {
       readonly task: "audit-segment";
@@ -54,7 +55,7 @@ export async function runSegmentTask(
     case "merge":
       return mergeSegments(task.owner, task.sources, task.range, task.rule, task.path, logger);
     case "audit-delta":
-      return auditDelta(task.owner, task.run, task.tarPath, task.sqlitePath, logger);
+      return auditDelta(task, logger);
     case "audit-segment":
       return auditDescribed(task.owner, task.descriptor, task.path, task.deep, logger);
     case "hash":
@@ -64,10 +65,7 @@ export async function runSegmentTask(
 
 /** A bundle is sound when its form, owner, integrity, every row, and all counts and sums agree. */
 async function auditDelta(
-  owner: SegmentOwner,
-  run: Run,
-  tarPath: string,
-  sqlitePath: string,
+  { owner, run, tarPath, sqlitePath, deep }: Extract<SegmentTask, { task: "audit-delta" }>,
   logger: Logger,
 ): Promise<DeltaAudit> {
   const partial = `${sqlitePath}.part`;
@@ -103,6 +101,8 @@ async function auditDelta(
       reason: "the bundle's rows are not those that its manifest counts",
     };
   }
+  const second = deep ? await secondOpinion(partial, logger) : undefined;
+  if (second !== undefined) return { outcome: "poison", reason: second };
   renameSync(partial, sqlitePath);
   return { outcome: "sound", audit };
 }

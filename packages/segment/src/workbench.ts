@@ -26,7 +26,8 @@ import {
 } from "@silt/core";
 import { auditSegment } from "./audit.ts";
 import { packBundle, readBundle } from "./delta-bundle.ts";
-import { environmentError, hashFile, saveBody } from "./file-hash.ts";
+import { hashFile } from "./file-digest.ts";
+import { environmentError, saveBody } from "./file-hash.ts";
 import type { MergeSource } from "./merge.ts";
 import { rowOf, type StoredRow, writeContent } from "./segment-rows.ts";
 import { checkClosed, closeFile, openForBulk, openForReading, sqliteError } from "./sqlite-file.ts";
@@ -187,6 +188,7 @@ class FolderWorkbench implements Workbench {
     owner: SegmentOwner,
     run: Run,
     body: AsyncIterable<Uint8Array>,
+    options: { readonly deep?: boolean; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<ReceiveOutcome> {
     const tarPath = this.#nextPath("tar");
     const saved = await saveBody(body, tarPath, run.delta.bytes);
@@ -197,7 +199,11 @@ class FolderWorkbench implements Workbench {
       };
     }
     const sqlitePath = this.#nextPath("sqlite");
-    const found = await this.#worker.run({ task: "audit-delta", owner, run, tarPath, sqlitePath });
+    const { deep = false, signal } = options;
+    const found = await this.#worker.run(
+      { task: "audit-delta", owner, run, tarPath, sqlitePath, deep },
+      signal,
+    );
     rmSync(tarPath);
     if (found.outcome === "poison") return found;
     const { rows, replaced, sums } = found.audit;
