@@ -1,12 +1,21 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { encodeEmbedding, type SegmentContent } from "@silt/core";
+import {
+  canonicalJson,
+  encodeEmbedding,
+  type Logger,
+  lanesToHex,
+  type SegmentContent,
+  type SegmentDescriptor,
+} from "@silt/core";
 import { silentLogger } from "@silt/testkit";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { temporaryFolder } from "./merge-trial.fixture.ts";
+import { auditSegment } from "./audit.ts";
+import { OWNER, temporaryFolder } from "./merge-trial.fixture.ts";
 import { firstDifference, secondOpinion } from "./second-opinion.ts";
 import { writeContent } from "./segment-rows.ts";
+import { runSegmentTask } from "./segment-tasks.ts";
 import { openForBulk } from "./sqlite-file.ts";
 
 const folder = temporaryFolder();
@@ -37,10 +46,10 @@ beforeAll(() => {
     kind: "segment",
     format: "1",
     requires: "[]",
-    collection: "lines",
-    storeId: "store0000001",
-    shard: "0-of-1",
-    vectors: "[]",
+    collection: OWNER.collection,
+    storeId: OWNER.storeId,
+    shard: OWNER.shard,
+    vectors: canonicalJson(OWNER.vectors),
     firstSequence: "1",
     lastSequence: "2",
     runId: "",
@@ -60,6 +69,46 @@ describe("secondOpinion()", () => {
     db.exec("DROP TABLE replaced");
     db.close();
     expect(await secondOpinion(broken, silentLogger)).toMatch(/no such table: replaced/);
+  });
+});
+
+describe('the task "audit-segment"', () => {
+  const auditOf = async (deep: boolean, changed: Partial<SegmentDescriptor> = {}) => {
+    const { rows, replaced, sums } = auditSegment(path, OWNER, {}, silentLogger);
+    const descriptor: SegmentDescriptor = {
+      object: { key: "x.sqlite", bytes: 1, sha256: "", codec: "none" },
+      firstSequence: 1,
+      lastSequence: 2,
+      rows,
+      replaced,
+      sums: { v: lanesToHex(sums.v), t: lanesToHex(sums.t) },
+      tombstonesSince: null,
+      sidecars: [],
+      ...changed,
+    };
+    const steps: string[] = [];
+    const logger: Logger = { log: (_, message) => steps.push(message) };
+    const task = { task: "audit-segment", owner: OWNER, descriptor, path, deep } as const;
+    return { problems: await runSegmentTask(task, logger), steps };
+  };
+
+  it("asks the second build when it shall look deep, and only then", async () => {
+    const deep = await auditOf(true);
+    expect(deep.problems).toEqual([]);
+    expect(deep.steps).toContain("sqlite second opinion");
+    expect((await auditOf(false)).steps).not.toContain("sqlite second opinion");
+  });
+
+  it.each<[Partial<SegmentDescriptor>, RegExp]>([
+    [{ firstSequence: 2 }, /meta firstSequence is 1, expected 2/],
+    [{ lastSequence: 3 }, /meta lastSequence is 2, expected 3/],
+    [{ rows: { put: 2, patch: 1, delete: 1 } }, /^puts: 1 found, the manifest says 2$/],
+    [{ rows: { put: 1, patch: 1, delete: 0 } }, /^deletes: 1 found/],
+    [{ replaced: 0 }, /^replaced parents: 1 found/],
+    [{ sums: { v: "0".repeat(32), t: "0".repeat(32) } }, /^vector digest sum/],
+  ])("I3 holds the file against %o", async (changed, message) => {
+    const { problems } = await auditOf(false, changed);
+    expect((problems as readonly string[])[0]).toMatch(message);
   });
 });
 
