@@ -31,8 +31,14 @@ export function createExtractPool(options: {
   const threads = new Set<ExtractThread>();
   const queue: Waiting[] = [];
 
-  const acquire = async (): Promise<ExtractThread> => {
+  let ended: { readonly reason: unknown } | undefined;
+
+  const throwIfEnded = () => {
     signal?.throwIfAborted();
+    if (ended !== undefined) throw ended.reason;
+  };
+  const acquire = async (): Promise<ExtractThread> => {
+    throwIfEnded();
     for (let free = idle.pop(); free !== undefined; free = idle.pop()) {
       if (free.isAlive) return free;
       threads.delete(free); // it died while nobody looked
@@ -52,6 +58,7 @@ export function createExtractPool(options: {
     else if (thread.isAlive) idle.push(thread);
   };
   const end = async (reason: unknown) => {
+    ended ??= { reason };
     for (const waiting of queue.splice(0)) waiting.reject(reason);
     await Promise.all([...threads].map((thread) => thread.end(reason)));
   };
@@ -72,8 +79,9 @@ export function createExtractPool(options: {
         try {
           return await extractOnce(task);
         } catch (error) {
+          throwIfEnded();
           const mayPass = error instanceof CrashError || isSiltError(error, "unavailable");
-          if (mayPass && attempt < ATTEMPTS_MAX && signal?.aborted !== true) continue;
+          if (mayPass && attempt < ATTEMPTS_MAX) continue;
           throw error instanceof CrashError ? crashed(task, error) : error;
         }
       }

@@ -66,7 +66,8 @@ export class IngestSession implements AsyncDisposable {
   async ingest(file: ImageFile, options: { readonly mayDelete: boolean }): Promise<void> {
     this.#throwFailure();
     for (let other = this.#inHand.get(file.uri); other; other = this.#inHand.get(file.uri)) {
-      await other.promise;
+      if (this.#gathered.some(({ change }) => change.file.uri === file.uri)) await this.flush();
+      else await other.promise;
     }
     this.#inHand.set(file.uri, Promise.withResolvers());
     let isGathered = false;
