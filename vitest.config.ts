@@ -17,6 +17,9 @@ export default defineConfig({
           name: "main",
           include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
           exclude: ["test/package/**"],
+          // No test is about time: on a busy machine the slow ones take ten times what they need.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

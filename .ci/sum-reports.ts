@@ -5,7 +5,7 @@
  * `node .ci/sum-reports.ts <folder> [failed part…]`: the parts of the gate that ended with an error.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { isAbsolute, join, relative } from "node:path";
 
 interface TestResult {
   readonly fullName: string;
@@ -30,7 +30,9 @@ export interface Totals {
 /** A file that failed without a failed test (it didn't load, a hook threw) is one failure. */
 export function sumReports(reports: readonly TestReport[]): Totals {
   const totals = { passed: 0, failed: [] as string[], skipped: [] as string[] };
-  for (const { name, status, assertionResults } of reports.flatMap((all) => all.testResults)) {
+  for (const file of reports.flatMap((all) => all.testResults)) {
+    const { status, assertionResults } = file;
+    const name = isAbsolute(file.name) ? relative(process.cwd(), file.name) : file.name;
     const failedBefore = totals.failed.length;
     for (const test of assertionResults) {
       if (test.status === "passed") totals.passed += 1;
