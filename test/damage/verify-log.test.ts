@@ -234,6 +234,20 @@ describe("F52 F61 verifyStore() names", () => {
     );
   });
 
+  it("a log of which nothing can be read, without trying every run", async () => {
+    const report = await reportOf(
+      "UPDATE runs SET run = 'x' WHERE partition = :shard",
+      "UPDATE heads SET sequence = 1000000 WHERE partition = :shard",
+      ...Array.from(
+        { length: 30 },
+        (_, index) => `INSERT INTO runs VALUES (:shard, ${index + 7}, 'x', 'x')`,
+      ),
+    );
+    expect(named(report)).toHaveLength(21);
+    expect(named(report)).toContainEqual([object("run 20"), "run-damaged"]);
+    expect(named(report)).toContainEqual([object("runs 21 to 1000000"), "log-unreadable"]);
+  });
+
   it("nothing when only APPLIED is behind, which the next compaction makes up for", async () => {
     for (const sql of [
       "DELETE FROM applied WHERE partition = :shard",

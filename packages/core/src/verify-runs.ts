@@ -89,31 +89,19 @@ function chainProblem(
 
 /** Reads the runs from the first one kept up to HEAD, and checks each with its bundle. */
 export async function verifyRuns(context: ShardContext, basis: RunsBasis): Promise<void> {
-  const { ports, shard, signal, findings } = context;
+  const { shard, signal, findings } = context;
   const headSequence = basis.head?.sequence ?? Number.MAX_SAFE_INTEGER;
   let state = CHAIN_START;
   let unreadable = 0;
-  for (let after = 0; ; ) {
-    signal?.throwIfAborted();
-    const limit = unreadable > 0 ? 1 : RUNS_PAGE;
-    let damage = "";
-    const page = await unlessLogDamaged(
-      () => ports.log.readRuns(shard, { after, limit }),
-      (error) => {
-        damage = error.message;
-      },
-    );
-    if (page === undefined) {
+  for await (const read of runPages(context, headSequence)) {
+    if ("damaged" in read) {
+      const { damaged, message } = read;
+      findings.problem(logObject(shard, `run ${damaged}`), "run-damaged", message);
+      state = { sequence: damaged, hashes: [] };
       unreadable += 1;
-      // The page is read again run by run, to find the damaged one.
-      if (limit > 1) continue;
-      findings.problem(logObject(shard, `run ${after + 1}`), "run-damaged", damage);
-      after += 1;
-      state = { sequence: after, hashes: [] };
-      if (after >= headSequence || unreadable > UNREADABLE_MAX) break;
       continue;
     }
-    const runs = page.filter((run) => run.sequence <= headSequence);
+    const runs = read.page.filter((run) => run.sequence <= headSequence);
     const states = await readRunIds(context, runs);
     for (const [index, run] of runs.entries()) {
       signal?.throwIfAborted();
@@ -121,12 +109,45 @@ export async function verifyRuns(context: ShardContext, basis: RunsBasis): Promi
       reportRun(context, basis, run, states?.[index]);
       await verifyBundle(context, run, basis);
     }
-    const beyond = page.find((run) => run.sequence > headSequence);
+    const beyond = read.page.find((run) => run.sequence > headSequence);
     if (beyond !== undefined) await checkBeyondHead(context, beyond);
-    if (page.length < limit || beyond !== undefined) break;
-    after = runs.at(-1)?.sequence ?? after;
   }
-  reportEnd(context, basis, state);
+  reportEnd(context, basis, state, unreadable);
+}
+
+type ReadRuns =
+  | { readonly page: readonly Run[] }
+  | { readonly damaged: number; readonly message: string };
+
+/** Pages of the log up to HEAD. A page that cannot be read is read run by run up to the damaged one. */
+async function* runPages(
+  { ports, shard, signal }: ShardContext,
+  headSequence: number,
+): AsyncGenerator<ReadRuns> {
+  let after = 0;
+  let limit = RUNS_PAGE;
+  for (let unreadable = 0; after <= headSequence && unreadable < UNREADABLE_MAX; ) {
+    signal?.throwIfAborted();
+    let message = "";
+    const page = await unlessLogDamaged(
+      () => ports.log.readRuns(shard, { after, limit }),
+      (error) => {
+        message = error.message;
+      },
+    );
+    if (page !== undefined) {
+      yield { page };
+      if (page.length < limit) return;
+      after = page.at(-1)?.sequence ?? after;
+    } else if (limit > 1) {
+      limit = 1;
+    } else {
+      unreadable += 1;
+      after += 1;
+      limit = RUNS_PAGE;
+      yield { damaged: after, message };
+    }
+  }
 }
 
 function readRunIds(
@@ -237,10 +258,16 @@ function reportEnd(
   { shard, findings }: ShardContext,
   { head }: RunsBasis,
   state: ChainState,
+  unreadable: number,
 ): void {
   if (head === undefined) return;
   if (state.sequence < head.sequence) {
     const what = runsText(state.sequence + 1, head.sequence);
+    if (unreadable >= UNREADABLE_MAX) {
+      const message = `${UNREADABLE_MAX} runs of the log cannot be read; ${what} were not tried`;
+      findings.problem(logObject(shard, what), "log-unreadable", message);
+      return;
+    }
     findings.problem(
       logObject(shard, what),
       "run-missing",

@@ -58,47 +58,51 @@ async function readMark({ ports, shard }: ShardContext): Promise<string> {
 }
 
 async function verifyOnce(context: ShardContext, mark: string): Promise<void> {
-  const { ports, shard, findings } = context;
-  const applied = await readLog(context, "APPLIED", () => ports.log.readApplied(shard));
-  const pointer = await readPointerOrReport(context, mark);
-  const head = await readLog(context, "HEAD", () => ports.log.readHead(shard));
-  if (head?.read && head.value === undefined) {
-    findings.problem(
-      logObject(shard, "HEAD"),
-      "head-missing",
-      "The log has no HEAD for this shard",
-    );
-  }
-  reportBelonging(context, pointer, head?.value, applied?.value);
-
-  const link = pointer ? linkOfPointer(pointer) : await findNewest(context, applied?.value);
+  const { shard, findings } = context;
+  const { applied, pointer, head } = await readItems(context, mark);
+  const link = pointer ? linkOfPointer(pointer) : await findNewest(context, applied);
   const found = link && (await loadManifest(context, link));
   const manifest = manifestOf(found);
+  const proven = found?.state === "proven";
   context.progress.expect(
-    (link?.version ?? 0) + (manifest?.segments.length ?? 0) + (head?.value?.sequence ?? 0),
+    (link?.version ?? 0) + (manifest?.segments.length ?? 0) + (head?.sequence ?? 0),
   );
-  const proven = found?.state === "proven" ? found.manifest : undefined;
-  if (pointer !== undefined && proven !== undefined) {
-    for (const problem of pointerProblems(pointer, proven, shard)) {
+  if (pointer !== undefined && found?.state === "proven") {
+    for (const problem of pointerProblems(pointer, found.manifest, shard)) {
       findings.problem(pointerKey(shard), "pointer-mismatch", `Pointer: ${problem}`);
     }
   }
-  const inside = { ...context, vectors: vectorsOf(context, manifest, proven !== undefined) };
+  const inside = { ...context, vectors: vectorsOf(context, manifest, proven) };
   let known: KnownVersions | undefined;
   if (link !== undefined && found !== undefined) {
     known = await verifyVersions(inside, pointer, { link, found });
   }
   const appliedThrough =
-    pointer?.appliedThrough ?? manifest?.appliedThrough ?? applied?.value?.appliedThrough ?? 0;
-  await verifyRuns(inside, {
-    pointer,
-    head: head?.value,
-    manifest,
-    proven: proven !== undefined,
-    appliedThrough,
-  });
+    pointer?.appliedThrough ?? manifest?.appliedThrough ?? applied?.appliedThrough ?? 0;
+  await verifyRuns(inside, { pointer, head, manifest, proven, appliedThrough });
   reportExclusions(shard, manifest?.excluded ?? [], findings);
   await reportLeftovers(inside, known, link?.version ?? 0);
+}
+
+interface ShardItems {
+  readonly applied: Applied | undefined;
+  readonly pointer: Pointer | undefined;
+  readonly head: Head | undefined;
+}
+
+/** `APPLIED`, pointer and HEAD, in this order, and whether they belong together. */
+async function readItems(context: ShardContext, mark: string): Promise<ShardItems> {
+  const { ports, shard, findings } = context;
+  const applied = await readLog(context, "APPLIED", () => ports.log.readApplied(shard));
+  const pointer = await readPointerOrReport(context, mark);
+  const head = await readLog(context, "HEAD", () => ports.log.readHead(shard));
+  if (head !== undefined && head.value === undefined) {
+    const message = "The log has no HEAD for this shard";
+    findings.problem(logObject(shard, "HEAD"), "head-missing", message);
+  }
+  const items = { applied: applied?.value, pointer, head: head?.value };
+  reportBelonging(context, items);
+  return items;
 }
 
 /** An item of the log; undefined when it is damaged, which is reported. */
@@ -106,9 +110,9 @@ async function readLog<T>(
   { findings, shard }: ShardContext,
   what: string,
   read: () => Promise<T>,
-): Promise<{ readonly read: true; readonly value: T } | undefined> {
+): Promise<{ readonly value: T } | undefined> {
   return unlessLogDamaged(
-    async () => ({ read: true as const, value: await read() }),
+    async () => ({ value: await read() }),
     ({ message }) => findings.problem(logObject(shard, what), "log-unreadable", message),
   );
 }
@@ -134,47 +138,54 @@ async function readPointerOrReport(
   return read.pointer;
 }
 
-function reportBelonging(
-  { shard, findings }: ShardContext,
-  pointer: Pointer | undefined,
-  head: Head | undefined,
-  applied: Applied | undefined,
-): void {
+function reportBelonging(context: ShardContext, { applied, pointer, head }: ShardItems): void {
   if (pointer === undefined) return;
-  const check = (appliedVersion: number, against: Head) => {
-    try {
-      checkBelongTogether(shard, pointer, against, appliedVersion);
-      return undefined;
-    } catch (error) {
-      if (!isSiltError(error, "corrupt")) throw error;
-      return error.message;
-    }
-  };
-  const tooShort = head && check(0, head);
+  const { shard, findings } = context;
+  const tooShort = head && belongingProblem(context, pointer, head, 0);
   if (tooShort !== undefined) findings.problem(logObject(shard, "HEAD"), "log-mismatch", tooShort);
   if (applied === undefined) {
     reportUnnoted(shard, pointer, findings);
     return;
   }
-  const reached = {
+  // With a HEAD that is far enough, only the versions are compared.
+  const reached: Head = {
     sequence: pointer.appliedThrough,
-    runsHash: "",
+    runsHash: pointer.runsHash,
     floor: "",
     excluding: false,
     excludeRev: 0,
   };
-  const outdated = check(applied.version, reached);
-  if (outdated !== undefined) findings.problem(pointerKey(shard), "pointer-outdated", outdated);
-  else if (applied.version < pointer.version) reportUnnoted(shard, pointer, findings);
-  const beyond = applied.appliedThrough > pointer.appliedThrough && outdated === undefined;
-  const differs =
-    applied.version === pointer.version && applied.appliedThrough !== pointer.appliedThrough;
-  if (beyond || differs) {
-    findings.problem(
-      logObject(shard, "APPLIED"),
-      "log-mismatch",
-      `The log notes run ${applied.appliedThrough} for version ${applied.version}, the pointer has run ${pointer.appliedThrough} at version ${pointer.version}`,
-    );
+  const outdated = belongingProblem(context, pointer, reached, applied.version);
+  if (outdated !== undefined) {
+    findings.problem(pointerKey(shard), "pointer-outdated", outdated);
+    return;
+  }
+  if (applied.version < pointer.version) reportUnnoted(shard, pointer, findings);
+  const sameVersion = applied.version === pointer.version;
+  const agrees = sameVersion
+    ? applied.appliedThrough === pointer.appliedThrough
+    : applied.appliedThrough <= pointer.appliedThrough;
+  if (agrees) return;
+  findings.problem(
+    logObject(shard, "APPLIED"),
+    "log-mismatch",
+    `The log notes run ${applied.appliedThrough} for version ${applied.version}, the pointer has run ${pointer.appliedThrough} at version ${pointer.version}`,
+  );
+}
+
+/** What `checkBelongTogether()` says, without stopping. */
+function belongingProblem(
+  { shard }: ShardContext,
+  pointer: Pointer,
+  head: Head,
+  appliedVersion: number,
+): string | undefined {
+  try {
+    checkBelongTogether(shard, pointer, head, appliedVersion);
+    return undefined;
+  } catch (error) {
+    if (!isSiltError(error, "corrupt")) throw error;
+    return error.message;
   }
 }
 
