@@ -42,6 +42,22 @@ describe("importing @silt/embed", { timeout: 60_000 }, () => {
   });
 });
 
+describe("opening use-lite", { timeout: 60_000 }, () => {
+  it("waits for a WASM runtime that starts late, as on a busy machine", async () => {
+    const { stdout } = await run(`
+      const instantiate = WebAssembly.instantiate;
+      WebAssembly.instantiate = async (...args) => {
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
+        return instantiate(...args);
+      };
+      const { openEmbedder } = await import(${JSON.stringify(INDEX)});
+      const [vector] = await (await openEmbedder("use-lite")).embedTexts(["two coffees"]);
+      process.stdout.write(String(vector.length));
+    `);
+    expect(stdout).toBe("512");
+  });
+});
+
 describe("a process that extracts pictures", { timeout: 60_000 }, () => {
   it("prints nothing of its own, writes no files, and ends without closeOcr()", async () => {
     const { stdout, stderr } = await run(`

