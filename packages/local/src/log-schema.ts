@@ -1,5 +1,5 @@
 import { FORMAT, SiltError } from "@silt/core";
-import type Database from "better-sqlite3";
+import Database from "better-sqlite3";
 
 /** "SLOG" in ASCII: tells the log from the SQLite files that hold records. */
 export const LOG_APPLICATION_ID = 0x534c4f47;
@@ -74,7 +74,23 @@ export function createLogSchema(db: Database.Database): void {
   })();
 }
 
-/** Throws `invalid` unless the open database is a log that this version of Silt understands. */
+const STATEMENTS = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql";
+
+/** The statements that `sqlite_schema` of a sound log holds. */
+function soundStatements(): readonly string[] {
+  const db = new Database(":memory:");
+  try {
+    db.exec(TABLES);
+    return db.prepare<[], string>(STATEMENTS).pluck().all();
+  } finally {
+    db.close();
+  }
+}
+
+/**
+ * Throws `invalid` unless the open database is a log that this version of Silt understands, `corrupt`
+ * when its tables are not those that it was made with: one flipped bit renames a column.
+ */
 export function checkLogSchema(db: Database.Database): void {
   const refuse = (state: string, advice: string): never => {
     throw new SiltError("invalid", `Cannot open log "${db.name}": ${state}, ${advice}`);
@@ -95,4 +111,10 @@ export function checkLogSchema(db: Database.Database): void {
       `expected format ${FORMAT} without requirements; upgrade Silt`,
     );
   }
+  const statements = db.prepare<[], string>(STATEMENTS).pluck().all();
+  if (JSON.stringify(statements) === JSON.stringify(soundStatements())) return;
+  throw new SiltError(
+    "corrupt",
+    `Cannot open log "${db.name}": its tables are damaged; restore it from a backup`,
+  );
 }

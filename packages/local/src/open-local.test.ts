@@ -140,6 +140,14 @@ describe("openLocalPorts()", () => {
     await expect(open(true)).rejects.toMatchObject({ kind: "corrupt" });
   });
 
+  it("F31 a log whose tables are not those that it was made with is corrupt", async () => {
+    await createOnce();
+    changeLog("ALTER TABLE heads RENAME COLUMN excluding TO excludinh");
+    await expect(open(false)).rejects.toMatchObject({ kind: "corrupt", message: /tables/ });
+    changeLog("ALTER TABLE heads RENAME COLUMN excludinh TO excluding");
+    await createOnce();
+  });
+
   it("F53 every connection to the log has synchronous = FULL in force", async () => {
     await createOnce();
     const messages: { message: string; fields: Readonly<Record<string, unknown>> | undefined }[] =
