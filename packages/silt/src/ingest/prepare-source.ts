@@ -1,6 +1,7 @@
 /** From the name of a source to what has to be registered: guard, then source, then judgement, then extraction. */
 import { type Guard, isSiltError, type Ports, reasonOf, SiltError } from "@silt/core";
 import { parseSidecar } from "@silt/embed";
+import { canaryGetsThrough } from "./canary-picture.ts";
 import type { ExtractPool } from "./extract-pool.ts";
 import { judgeSource, type SourceJudgement } from "./judge-source.ts";
 import type { IngestTargets } from "./open-targets.ts";
@@ -111,8 +112,11 @@ async function extract(
     return { change: "ingested", file, guard, digest, extraction };
   } catch (error) {
     context.signal?.throwIfAborted();
-    // The engine, the model or the disk failed: that says nothing about the picture.
-    if (isSiltError(error, "unavailable")) throw error;
+    // Engine, model or disk failed: nothing is said about the picture, unless another one gets through.
+    // A picture that takes an engine too long would end every ingest of its folder, for ever.
+    const { pool, targets } = context;
+    const isEnvironment = isSiltError(error, "unavailable");
+    if (isEnvironment && !(await canaryGetsThrough(pool, targets))) throw error;
     return failed(reasonOf(error));
   }
 }
