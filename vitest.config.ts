@@ -9,6 +9,8 @@ const reports = process.env.TEST_REPORTS;
  */
 export default defineConfig({
   test: {
+    // By default one core stays idle, which is half of a machine with two.
+    maxWorkers: "100%",
     reporters: reports === undefined ? ["default"] : ["default", "json"],
     ...(reports === undefined ? {} : { outputFile: { json: `${reports}/${process.pid}.json` } }),
     projects: [

@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-const BENCHMARKS = ["search", "publish", "compaction", "memory", "ingest"] as const;
+const BENCHMARKS = ["search", "publish", "compaction", "cold-open", "memory", "ingest"] as const;
 
 const [name, ...rest] = process.argv.slice(2);
 const fileOf = (bench: string) => join(import.meta.dirname, `${bench}.ts`);
