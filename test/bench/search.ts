@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createSeededRandom } from "@silt/testkit";
 import Database from "better-sqlite3";
 import { distanceOf } from "../../packages/core/src/index.ts";
 import {
@@ -37,16 +38,7 @@ interface Measured {
   readonly p95Ms: number;
 }
 
-/** mulberry32: the same seed gives the same numbers in [0, 1). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+const seeded = (seed: number) => createSeededRandom(seed).fraction;
 
 function vectors(count: number, seed: number): Float32Array[] {
   const random = seeded(seed);

@@ -1,3 +1,4 @@
+import { createSeededRandom } from "@silt/testkit";
 import { describe, expect, it } from "vitest";
 import {
   FILTER_DEPTH_MAX,
@@ -14,16 +15,7 @@ import { isSiltError } from "./silt-error.ts";
 
 const matches = (where: unknown, metadata: Metadata) => matchesWhere(parseWhere(where), metadata);
 
-/** mulberry32: the same seed gives the same numbers in [0, 1). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+const seeded = (seed: number) => createSeededRandom(seed).fraction;
 
 function refusal(parse: () => unknown): string {
   try {

@@ -1,19 +1,11 @@
 import { distanceOf, isSiltError, METRICS, type Metric } from "@silt/core";
+import { createSeededRandom } from "@silt/testkit";
 import { describe, expect, it } from "vitest";
 import type { Neighbour } from "./ranking.ts";
 import type { VectorSource } from "./row-memory.ts";
 import { loadVectorBlock, type VectorBlock } from "./vector-block.ts";
 
-/** mulberry32: the same seed gives the same numbers in [0, 1). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+const seeded = (seed: number) => createSeededRandom(seed).fraction;
 
 function randomRows(count: number, dimension: number, seed: number, scale = 1): Float32Array[] {
   const random = seeded(seed);
