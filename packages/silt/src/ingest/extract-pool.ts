@@ -14,6 +14,12 @@ export interface ExtractPool extends AsyncDisposable {
 /** One thread's turn, and another one's if that ends badly. */
 const ATTEMPTS_MAX = 2;
 
+/**
+ * Pixels, weights and vectors lie outside the JavaScript heap. Without limits V8 lets garbage grow to
+ * twice the memory before it collects (465 MB instead of 265 with two threads and 3,000 pictures).
+ */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 512 };
+
 interface Waiting {
   readonly resolve: (thread: ExtractThread) => void;
   readonly reject: (reason: unknown) => void;
@@ -116,7 +122,7 @@ class ExtractThread {
   #death: Error | undefined;
 
   constructor(module: URL) {
-    this.#worker = new Worker(module);
+    this.#worker = new Worker(module, { resourceLimits: HEAP_LIMITS });
     this.#worker.unref();
     this.#worker.on("message", (reply: ExtractReply) => this.#take(reply));
     this.#worker.on("error", (error) => this.#die(error));
