@@ -27,7 +27,8 @@ async function fill(location: string, records: number): Promise<void> {
   for (let from = 0; from < records; from += BATCH) {
     await collection.put(Array.from({ length: BATCH }, (_, index) => recordOf(from + index, 0)));
   }
-  await store.compact();
+  const [shard] = await store.compact();
+  if (shard?.outcome !== "flipped") throw new Error(JSON.stringify(shard));
 }
 
 async function addDeltas(location: string, records: number): Promise<void> {

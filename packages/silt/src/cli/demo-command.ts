@@ -67,7 +67,7 @@ async function tell(run: CommandRun, store: Store, folder: string): Promise<obje
   const { lines, words, images } = ingested.records;
   run.terminal.print(
     `${formatCount(ingested.ingested)} pictures gave ${formatCount(lines)} lines, ${formatCount(words)} words and ` +
-      `${formatCount(images)} images in ${formatCount(ingested.runs.length)} durable, registered runs`,
+      `${formatCount(images)} images in ${formatCount(ingested.registered)} durable, registered runs`,
   );
 
   const collection = await store.collection("lines");

@@ -98,7 +98,7 @@ function printReport({ terminal }: CommandRun, report: IngestReport, ms: number)
   );
   terminal.print(
     `${formatCount(records.lines)} lines, ${formatCount(records.words)} words, ${formatCount(records.images)} images; ` +
-      `${formatCount(report.runs.length)} runs registered, ready for --fresh reads and "silt compact"`,
+      `${formatCount(report.registered)} runs registered, ready for --fresh reads and "silt compact"`,
   );
   for (const { source, message } of report.warnings.slice(0, LISTED_MAX)) {
     terminal.note(`${paint.yellow("warning")} ${plainText(source)}: ${plainText(message)}`);

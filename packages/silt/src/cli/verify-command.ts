@@ -17,7 +17,6 @@ export function defineVerify(program: Command, define: Define): void {
     ["silt verify", "silt verify lines --deep", "silt verify --json"],
     async (run, [name], { deep }) => {
       const store = await run.store();
-      if (name !== undefined) await store.collection(name as string);
       const start = run.host.nowMs();
       const bar = run.terminal.progress("verify", "objects");
       let report: VerifyReport;

@@ -63,6 +63,9 @@ export interface IngestReport {
   readonly records: RecordCounts;
   /** All, also those that failed before and were not tried again. */
   readonly failures: readonly SourceFailure[];
+  /** Runs registered. */
+  readonly registered: number;
+  /** The first {@link RUNS_MAX} of them. */
   readonly runs: readonly RegisteredRun[];
   /** The first {@link WARNINGS_MAX}. */
   readonly warnings: readonly { readonly source: string; readonly message: string }[];
@@ -71,3 +74,5 @@ export interface IngestReport {
 }
 
 export const WARNINGS_MAX = 1_000;
+/** Millions of pictures make more runs than a report should hold. */
+export const RUNS_MAX = 1_000;

@@ -1,5 +1,10 @@
 import type { RegisteredRun } from "@silt/core";
-import type { IngestOptions, IngestReport, SourceFailure } from "./ingest-report.ts";
+import {
+  type IngestOptions,
+  type IngestReport,
+  RUNS_MAX,
+  type SourceFailure,
+} from "./ingest-report.ts";
 import type { SourceOutcome } from "./source-outcome.ts";
 
 /** Adds outcomes up to a report, and tells the progress. */
@@ -21,6 +26,7 @@ export function createIngestTally(options: {
   const runs: RegisteredRun[] = [];
   const warnings: { source: string; message: string }[] = [];
   let bytes = 0;
+  let registered = 0;
 
   const done = () => counts.ingested + counts.skipped + counts.failed;
   const warn = (source: string, message: string) => {
@@ -56,8 +62,11 @@ export function createIngestTally(options: {
       const total = Math.max(options.total, done());
       options.onProgress?.({ done: done(), total, ingested, skipped, failed, source, bytes });
     },
-    addRuns: (more) => void runs.push(...more),
+    addRuns(more) {
+      registered += more.length;
+      runs.push(...more.slice(0, RUNS_MAX - runs.length));
+    },
     warn,
-    report: () => ({ total: done(), ...counts, records, failures, runs, warnings }),
+    report: () => ({ total: done(), ...counts, records, failures, registered, runs, warnings }),
   };
 }

@@ -60,6 +60,18 @@ describe("prepareSource()", () => {
     await using pool = poolThatFailsAt(createExtractPool({ workers: 1 }), () => true);
     await expect(prepare(pool, "good.png")).rejects.toMatchObject({ kind: "unavailable" });
   });
+
+  it("F23 threads that always crash are no failure of a picture", async () => {
+    await pictures.paint("good.png", 1);
+    const broken: ExtractPool = {
+      extract: () => Promise.reject(new SiltError("internal", "the extraction thread crashed")),
+      [Symbol.asyncDispose]: async () => {},
+    };
+    await expect(prepare(broken, "good.png")).rejects.toMatchObject({
+      kind: "unavailable",
+      message: /crashed.*known picture/,
+    });
+  });
 });
 
 describe("canaryGetsThrough()", () => {

@@ -113,12 +113,19 @@ async function extract(
   } catch (error) {
     context.signal?.throwIfAborted();
     // Engine, model or disk failed: nothing is said about the picture, unless another one gets through.
-    // A picture that takes an engine too long would end every ingest of its folder, for ever.
+    // A picture that takes an engine too long, or crashes it, would end every ingest of its folder, for
+    // ever; but where nothing gets through, e.g. for a module is missing, no picture is to blame.
     const { pool, targets } = context;
-    const isEnvironment = isSiltError(error, "unavailable");
-    if (isEnvironment && !(await canaryGetsThrough(pool, targets))) throw error;
+    const isRefused = isSiltError(error, "invalid");
+    if (!isRefused && !(await canaryGetsThrough(pool, targets))) throw environmentOf(error);
     return failed(reasonOf(error));
   }
+}
+
+function environmentOf(error: unknown): SiltError {
+  if (isSiltError(error, "unavailable")) return error;
+  const message = `Cannot ingest: ${reasonOf(error)}; a known picture does not get through either, install again`;
+  return new SiltError("unavailable", message, { cause: error });
 }
 
 async function extractNow(
