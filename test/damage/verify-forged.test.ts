@@ -241,6 +241,16 @@ describe("F61 verifyStore() finds in files that are sealed", () => {
     expect(named(report)).toEqual([[POINTER(), "pointer-mismatch"]]);
   });
 
+  it("another ancestor in the pointer, by which a flip would be judged", async () => {
+    for (const version of [0, 2]) {
+      const ancestors = (p: Pick<Pointer, "ancestors">) =>
+        p.ancestors.map((each) => (each.version === version ? { ...each, commitId: "f" } : each));
+      const report = await reportOf({ pointer: (p) => ({ ...p, ancestors: ancestors(p) }) });
+      expect(named(report)).toEqual([[POINTER(), "pointer-mismatch"]]);
+      expect(messages(report)).toContain(`version ${version}`);
+    }
+  });
+
   it("another metric in collection.json", async () => {
     const report = await reportOf({
       collection: (c) => ({

@@ -1,14 +1,17 @@
 /** What is no damage, several damages at once, and verifying while others work. */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   type CollectionIdentity,
+  collectionKey,
   compactShard,
   encodeEmbedding,
+  ensureCollection,
   openCollection,
   type Policy,
   type Ports,
+  pointerKey,
   publishDelta,
   readPointer,
   type SegmentContent,
@@ -26,6 +29,7 @@ import {
   flipBit,
   objectKeys,
   openStoreFolder,
+  overwrite,
   SHAPE,
   truncate,
   verifyAt,
@@ -175,8 +179,42 @@ describe("verifyStore() goes on after damage", () => {
     await using lines = await openLines();
     for (const name of ["nothing", "../x"]) {
       const verified = verifyStore(lines.ports, { collections: [name] });
-      await expect(verified).rejects.toMatchObject({ kind: "invalid" });
+      await expect(verified).rejects.toMatchObject({
+        kind: "invalid",
+        message: expect.stringContaining("there are lines, words"),
+      });
     }
+  });
+});
+
+describe("F8 F52 verifyStore() names what would be lost unseen", () => {
+  it("an old pointer that was put back", async () => {
+    await using lines = await openLines();
+    const { root, ports, identity, shard } = lines;
+    const key = pointerKey(shard);
+    const before = readFileSync(join(root, key));
+    for (const strategy of ["tiered", "single"] as const) {
+      await write(ports, identity, shard, ONE_ROW);
+      const compaction = { ...lines.policy.compaction, strategy };
+      await compact({ ...lines, policy: { ...lines.policy, compaction } });
+    }
+    expect((await verifyStore(ports)).problems).toEqual([]);
+    overwrite(join(root, key), before);
+    expect(named(await verifyStore(ports))).toEqual([[key, "pointer-outdated"]]);
+  });
+
+  it("acknowledged runs of a collection that was created a second time", async () => {
+    await using lines = await openLines();
+    const { root, ports, shard } = lines;
+    const [collection, aside] = [join(root, "collections/lines"), join(root, "aside")];
+    renameSync(collection, aside);
+    await ensureCollection(ports, "lines", { dimension: 4 });
+    renameSync(join(aside, shard.storeId), join(collection, shard.storeId));
+    const report = await verifyStore(ports);
+    expect(named(report)).toEqual([[collectionKey("lines"), "collection-mismatch"]]);
+    expect(report.problems[0]?.message).toContain(
+      `store id ${shard.storeId}, shard 0-of-1, which has 6 acknowledged runs`,
+    );
   });
 });
 
@@ -196,13 +234,23 @@ describe("verifyStore() tells of exclusions", () => {
     ]);
     expect(open.problems[0]?.message).toContain(bad.runId);
     expect(open.problems[0]?.message).toContain("hash");
+    expect(open.problems[0]?.message).toContain("bundle of run 7 now: ");
     expect(open.problems[0]?.remedy).toContain(`silt quarantine retry ${bad.runId}`);
+
+    rmSync(join(root, bad.delta.key));
+    const gone = await verifyStore(ports);
+    expect(gone.problems).toMatchObject([
+      { kind: "excluded-run", message: expect.stringMatching(/bundle of run 7 now: it is gone$/) },
+    ]);
 
     await write(ports, identity, shard, ONE_ROW, { retryOf: 7 });
     await compact(lines);
     const closed = await verifyStore(ports);
     expect(closed.problems).toEqual([]);
-    expect(noticed(closed)).toEqual([[open.problems[0]?.object, "excluded-run"]]);
+    expect(noticed(closed)).toEqual([
+      [bad.delta.key, "history-gone"],
+      [open.problems[0]?.object, "excluded-run"],
+    ]);
   });
 });
 

@@ -47,7 +47,7 @@ async function bundleKeys(): Promise<readonly string[]> {
 interface Thing {
   readonly name: string;
   readonly key: () => string | Promise<string>;
-  /** Another valid object of its kind; for the pointer and manifests an older one of this shard, too. */
+  /** Other valid objects of its kind; for manifests and segments an older one of this shard, too. */
   readonly others: () => readonly string[] | Promise<readonly string[]>;
   readonly kinds: RegExp;
   /** When it may be gone without damage, for a collector takes the oldest. */
@@ -166,6 +166,48 @@ describe("verifyStore() of a sound store", () => {
     expect(segments).toBeGreaterThan(2);
     expect(rows).toBeGreaterThan(10);
     expect(bytes).toBeGreaterThan(500_000);
+  });
+});
+
+describe("F61 verifyStore() finds one flipped digit, which is still JSON and still a valid value,", () => {
+  it.each([
+    [
+      "appliedThrough of the pointer",
+      () => keyOf("lines", /latest-pointer\.json$/),
+      /"appliedThrough":5/,
+      '"appliedThrough":4',
+    ],
+    [
+      "version of the pointer",
+      () => keyOf("lines", /latest-pointer\.json$/),
+      /"version":4/,
+      '"version":5',
+    ],
+    [
+      "metric of the collection",
+      () => keyOf("lines", /\/collection\.json$/),
+      /"metric":"cosine"/,
+      '"metric":"l2"',
+    ],
+    [
+      "dimension of the collection",
+      () => keyOf("lines", /\/collection\.json$/),
+      /"dimension":4/,
+      '"dimension":5',
+    ],
+    [
+      "retention in the policy",
+      () => keyOf("lines", /\/policy\.json$/),
+      /"fanOut":64/,
+      '"fanOut":65',
+    ],
+  ] as const)("in the %s", async (_, key, digit, flipped) => {
+    const text = readFileSync(join(folder.root, key()), "utf8");
+    expect(text).toMatch(digit);
+    const report = await reportOf(key(), (path) =>
+      overwrite(path, Buffer.from(text.replace(digit, flipped))),
+    );
+    expectNamed(report, key(), /^(pointer|collection|policy)-damaged$/);
   });
 });
 

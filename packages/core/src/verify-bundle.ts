@@ -5,8 +5,9 @@ import type { SegmentOwner } from "./ports.ts";
 import { hashObject } from "./publish-delta.ts";
 import { isSiltError } from "./silt-error.ts";
 import { checkRoom, type ShardContext } from "./verify-context.ts";
+import { exclusionOf } from "./verify-exclusions.ts";
 import { type ProblemKind, unlessDamaged } from "./verify-report.ts";
-import { exclusionOf, type RunsBasis } from "./verify-runs.ts";
+import type { RunsBasis } from "./verify-runs.ts";
 
 /** A bundle is spooled, then unpacked beside itself. */
 const BUNDLE_DISK_FACTOR = 2;
@@ -17,39 +18,41 @@ type BundleState =
   | { readonly state: "damaged"; readonly reason: string }
   | { readonly state: "unknown-format"; readonly reason: string };
 
-/** Reports what is wrong with a run's bundle; what that means depends on where the run stands. */
+/**
+ * Reports what is wrong with a run's bundle; what that means depends on where the run stands. Gives it
+ * back, unreported, when the run waits in quarantine.
+ */
 export async function verifyBundle(
   context: ShardContext,
   run: Run,
   basis: Pick<RunsBasis, "manifest" | "appliedThrough">,
-): Promise<void> {
+): Promise<string | undefined> {
   const { shard, findings } = context;
   const { key, bytes } = run.delta;
   // A foreign key is reported with its run; what lies there is not this run's.
-  if (key !== deltaKey(shard, run.runId)) return;
+  if (key !== deltaKey(shard, run.runId)) return undefined;
   const found = await inspectBundle(context, run);
   if (found.state !== "missing") findings.count({ objects: 1, bytes });
   context.progress.done();
-  if (found.state === "sound") return;
-  const exclusion = exclusionOf(basis.manifest, run.sequence);
-  // Why it is excluded is said with the exclusion.
-  if (exclusion !== undefined && found.state === "damaged") return;
-  const where = run.sequence <= basis.appliedThrough ? "applied" : "pending";
-  const status = exclusion === undefined ? where : "excluded";
+  if (found.state === "sound") return undefined;
   const told = found.state === "missing" ? "it is gone" : found.reason;
+  const exclusion = exclusionOf(basis.manifest, run.sequence);
+  // An open exclusion is one problem, which says this too.
+  if (exclusion !== undefined && exclusion.retriedBy === null) return told;
+  const status =
+    exclusion !== undefined
+      ? "excluded"
+      : run.sequence <= basis.appliedThrough
+        ? "applied"
+        : "pending";
   const message = `Bundle of ${status} run ${run.sequence}: ${told}`;
-  if (exclusion !== undefined && exclusion.retriedBy !== null) {
-    findings.notice(key, "history-gone", message);
-    return;
-  }
-  if (found.state === "unknown-format") findings.problem(key, "format-unknown", message);
+  if (status === "excluded") findings.notice(key, "history-gone", message);
+  else if (found.state === "unknown-format") findings.problem(key, "format-unknown", message);
   else findings.problem(key, bundleKind(found.state, status), message);
+  return undefined;
 }
 
-function bundleKind(
-  state: "missing" | "damaged",
-  status: "applied" | "pending" | "excluded",
-): ProblemKind {
+function bundleKind(state: "missing" | "damaged", status: "applied" | "pending"): ProblemKind {
   return status === "applied" ? `applied-bundle-${state}` : `bundle-${state}`;
 }
 

@@ -207,7 +207,20 @@ describe("pointerProblems()", () => {
     [{ runsHash: HASH }, /runsHash/],
     [{ manifest: refOf(1) }, /key of another version/],
     [{ parentCommitId: null }, /parent is another one/],
-    [{ ancestors: [] }, /last ancestor/],
+    [{ ancestors: [{ version: 1, commitId: commitOf(1) }] }, /ancestors are not the 2 versions/],
+    [
+      { ancestors: [3, 1].map((version) => ({ version, commitId: commitOf(version) })) },
+      /ancestors are not the 2 versions/,
+    ],
+    [
+      {
+        ancestors: [
+          { version: 0, commitId: commitOf(0) },
+          { version: 1, commitId: "other" },
+        ],
+      },
+      /last ancestor/,
+    ],
     [{ committedAt: "later" }, /another time/],
   ])("F61 finds %o", (changed, message) => {
     const found = pointerProblems({ ...pointer, ...changed }, named, SHARD);

@@ -1,11 +1,12 @@
 /** What a version, and a version beside its parent, must satisfy: pure, from what was read. */
 import { canonicalJson } from "./canonical-json.ts";
-import type {
-  Exclusion,
-  Pointer,
-  SegmentDescriptor,
-  SnapshotManifest,
-  VectorField,
+import {
+  ANCESTORS_MAX,
+  type Exclusion,
+  type Pointer,
+  type SegmentDescriptor,
+  type SnapshotManifest,
+  type VectorField,
 } from "./formats.ts";
 import { manifestKey, snapshotsPrefix } from "./object-keys.ts";
 import type { ShardRef } from "./ports.ts";
@@ -162,6 +163,13 @@ export function pointerProblems(
     [
       last?.commitId === parent?.commitId && last?.version === parent?.version,
       "its last ancestor is another one than the manifest's parent",
+    ],
+    [
+      ancestors.length === Math.min(version, ANCESTORS_MAX) &&
+        ancestors.every(
+          (ancestor, index) => ancestor.version === version - ancestors.length + index,
+        ),
+      `its ancestors are not the ${Math.min(version, ANCESTORS_MAX)} versions before it`,
     ],
     [pointer.committedAt === manifest.stats.committedAt, "it was committed at another time"],
   ]);

@@ -11,11 +11,18 @@ import { COLLECTIONS_PREFIX, collectionKey, policyKey, shardPrefix } from "./obj
 import type { ShardRef } from "./ports.ts";
 import { isSiltError, SiltError } from "./silt-error.ts";
 import type { VerifyContext } from "./verify-context.ts";
-import { type CollectionContents, contentsOf, wasEverUsed } from "./verify-folders.ts";
+import {
+  type CollectionContents,
+  collectionFolders,
+  contentsOf,
+  wasEverUsed,
+} from "./verify-folders.ts";
 import { type ProblemKind, unlessDamaged, unlessLogDamaged } from "./verify-report.ts";
 import { verifyShard } from "./verify-shard.ts";
 
 const BYTES_MAX = 64 * 1024;
+/** So many names are told to somebody who gave another. */
+const NAMES_MAX = 100;
 
 /** Verifies everything under `collections/<name>/`. */
 export async function verifyCollection(context: VerifyContext, name: string): Promise<void> {
@@ -43,13 +50,29 @@ export async function verifyCollection(context: VerifyContext, name: string): Pr
     context.signal?.throwIfAborted();
     await verifyShard({ ...context, shard, vectors: plan.vectors });
   }
-  for (const prefix of plan.leftovers) {
-    findings.notice(
-      prefix,
-      "leftover",
-      "It belongs to no shard of the collection; nobody reads it",
-    );
+  for (const key of plan.leftovers) {
+    findings.notice(key, "leftover", "It belongs to no shard of the collection; nobody reads it");
   }
+  for (const shard of plan.foreign) await reportForeign(context, shard);
+}
+
+/** A shard that the collection does not name: debris of a lost creation, unless runs were acknowledged. */
+async function reportForeign({ ports, findings }: VerifyContext, shard: ShardRef): Promise<void> {
+  // A log that cannot be read is told with the shards that are the collection's.
+  const head = await unlessLogDamaged(
+    () => ports.log.readHead(shard),
+    () => {},
+  );
+  const runs = head?.sequence ?? 0;
+  if (runs > 0) {
+    const message =
+      `It does not name store id ${shard.storeId}, shard ${shard.shard}, which has ${runs} acknowledged runs: ` +
+      "nobody reads them";
+    findings.problem(collectionKey(shard.collection), "collection-mismatch", message);
+    return;
+  }
+  const message = "It belongs to no shard of the collection; nobody reads it";
+  findings.notice(shardPrefix(shard), "leftover", message);
 }
 
 async function anyUsed({ ports }: VerifyContext, shards: readonly ShardRef[]): Promise<boolean> {
@@ -67,7 +90,10 @@ async function anyUsed({ ports }: VerifyContext, shards: readonly ShardRef[]): P
 export interface ShardPlan {
   readonly shards: readonly ShardRef[];
   readonly vectors: readonly VectorField[] | undefined;
+  /** Keys outside every shard. */
   readonly leftovers: readonly string[];
+  /** Shards that are there, but not the collection's. */
+  readonly foreign: readonly ShardRef[];
   readonly problem?: string;
 }
 
@@ -78,7 +104,8 @@ export function planShards(
   { shards, others }: CollectionContents,
 ): ShardPlan {
   const strays = others.filter((key) => key !== collectionKey(name) && key !== policyKey(name));
-  if (identity === undefined) return { shards, vectors: undefined, leftovers: strays };
+  const unknown = { shards, vectors: undefined, leftovers: strays, foreign: [] };
+  if (identity === undefined) return unknown;
   const told = shardRefs(identity);
   const prefixes = new Set(told.map(shardPrefix));
   const foreign = shards.filter((shard) => !prefixes.has(shardPrefix(shard)));
@@ -88,10 +115,9 @@ export function planShards(
     const problem =
       `It names store id ${identity.storeId} with ${identity.shards} shards, of which nothing is there; ` +
       `what lies there is store id ${first.storeId}, shard ${first.shard}`;
-    return { shards, vectors: undefined, leftovers: strays, problem };
+    return { ...unknown, problem };
   }
-  const leftovers = [...strays, ...foreign.map(shardPrefix)];
-  return { shards: told, vectors: identity.vectors, leftovers };
+  return { shards: told, vectors: identity.vectors, leftovers: strays, foreign };
 }
 
 /** A sealed file of the collection; damage is reported. */
@@ -127,5 +153,14 @@ export async function checkExists({ ports }: VerifyContext, name: string): Promi
     const [found] = await ports.objects.list(prefix, { limit: 1 });
     if (found !== undefined) return;
   }
-  throw new SiltError("invalid", `Cannot verify collection "${name}": there is none of this name`);
+  const names: string[] = [];
+  for await (const folder of collectionFolders(ports.objects)) {
+    if ("name" in folder) names.push(folder.name);
+    if (names.length >= NAMES_MAX) break;
+  }
+  const known = names.length === 0 ? "there is none yet" : `there are ${names.join(", ")}`;
+  throw new SiltError(
+    "invalid",
+    `Cannot verify collection "${name}": it does not exist (${known})`,
+  );
 }

@@ -1,4 +1,5 @@
 import type { VectorField } from "./formats.ts";
+import { shardPartition } from "./object-keys.ts";
 import type { Ports, ShardRef, Workbench } from "./ports.ts";
 import { SiltError } from "./silt-error.ts";
 import type { Findings } from "./verify-report.ts";
@@ -18,6 +19,13 @@ export interface ShardContext extends VerifyContext {
   /** The collection's; undefined when nothing says them. */
   readonly vectors: readonly VectorField[] | undefined;
 }
+
+/** `log: run 12 of lines/<storeId>/0-of-1`. */
+export const logObject = (shard: ShardRef, what: string): string =>
+  `log: ${what} of ${shardPartition(shard)}`;
+
+export const runsText = (from: number, to: number): string =>
+  from === to ? `run ${from}` : `runs ${from} to ${to}`;
 
 export interface VerifyProgress {
   /** So many more things are known to be there. */

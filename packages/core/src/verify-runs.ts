@@ -1,14 +1,19 @@
 /** The log of a shard: every run that is kept follows the one before, has its run id and its bundle. */
-import type { Exclusion, Pointer, Run, SnapshotManifest } from "./formats.ts";
-import { deltaKey, manifestKey, shardPartition } from "./object-keys.ts";
-import type { Head, RunIdState, ShardRef } from "./ports.ts";
+import type { Pointer, Run, SnapshotManifest } from "./formats.ts";
+import { deltaKey, manifestKey } from "./object-keys.ts";
+import type { Head, RunIdState } from "./ports.ts";
 import { countRows } from "./row.ts";
-import { EMPTY_RUNS_HASH, nextRunsHash } from "./run-chain.ts";
-import { checkChain } from "./shard-state.ts";
-import { isSiltError } from "./silt-error.ts";
 import { verifyBundle } from "./verify-bundle.ts";
-import type { ShardContext } from "./verify-context.ts";
-import { type Findings, unlessLogDamaged } from "./verify-report.ts";
+import { logObject, runsText, type ShardContext } from "./verify-context.ts";
+import { exclusionOf, type QuarantinedBundles } from "./verify-exclusions.ts";
+import { unlessLogDamaged } from "./verify-report.ts";
+import {
+  CHAIN_START,
+  type ChainState,
+  chainProblem,
+  followRun,
+  reached,
+} from "./verify-run-chain.ts";
 
 const RUNS_PAGE = 200;
 /** A log that is broken from some place on is said to be so, not row by row to its end. */
@@ -24,75 +29,19 @@ export interface RunsBasis {
   readonly appliedThrough: number;
 }
 
-/** `log: run 12 of lines/<storeId>/0-of-1`. */
-export const logObject = (shard: ShardRef, what: string): string =>
-  `log: ${what} of ${shardPartition(shard)}`;
-
-const runsText = (from: number, to: number) =>
-  from === to ? `run ${from}` : `runs ${from} to ${to}`;
-
-/** How far the chain of runs was followed: the hash up to there, or the two that it may be. */
-export interface ChainState {
-  readonly sequence: number;
-  /** Empty when unknown: then the next run is believed. */
-  readonly hashes: readonly string[];
-}
-
-const CHAIN_START: ChainState = { sequence: 0, hashes: [EMPTY_RUNS_HASH] };
-/** Stands for a HEAD that is not reached: HEAD itself is checked at the end. */
-const NO_HEAD: Head = {
-  sequence: Number.MAX_SAFE_INTEGER,
-  runsHash: "",
-  floor: "",
-  excluding: false,
-  excludeRev: 0,
-};
-
-/** Pure: one run further. `gap`: runs that should lie between and don't. */
-export function followRun(
-  shard: ShardRef,
-  state: ChainState,
-  run: Run,
-): {
-  readonly next: ChainState;
-  readonly gap?: { readonly from: number; readonly to: number };
-  readonly broken?: string;
-} {
-  const believed: ChainState = { sequence: run.sequence, hashes: [run.runsHash] };
-  const from = state.sequence + 1;
-  if (run.sequence > from) return { next: believed, gap: { from, to: run.sequence - 1 } };
-  const [first, second] = state.hashes.map((runsHash) =>
-    chainProblem(shard, { appliedThrough: state.sequence, runsHash }, NO_HEAD, [run]),
-  );
-  if (state.hashes.length === 0 || first === undefined) return { next: believed };
-  if (state.hashes.length === 2 && second === undefined) return { next: believed };
-  // Either its hash or its id is damaged: the next run tells which.
-  const computed = nextRunsHash(state.hashes[0] as string, run.runId);
-  const hashes = computed === run.runsHash ? [computed] : [computed, run.runsHash];
-  return { next: { sequence: run.sequence, hashes }, broken: first };
-}
-
-function chainProblem(
-  shard: ShardRef,
-  from: Pick<Pointer, "appliedThrough" | "runsHash">,
-  head: Head,
-  runs: readonly Run[],
-): string | undefined {
-  try {
-    checkChain(shard, from, head, runs);
-    return undefined;
-  } catch (error) {
-    if (!isSiltError(error, "corrupt")) throw error;
-    return error.message;
-  }
-}
+/** So many are kept until the exclusions are told; what is beyond is only not told. */
+const QUARANTINED_MAX = 1_000;
 
 /** Reads the runs from the first one kept up to HEAD, and checks each with its bundle. */
-export async function verifyRuns(context: ShardContext, basis: RunsBasis): Promise<void> {
+export async function verifyRuns(
+  context: ShardContext,
+  basis: RunsBasis,
+): Promise<QuarantinedBundles> {
   const { shard, signal, findings } = context;
   const headSequence = basis.head?.sequence ?? Number.MAX_SAFE_INTEGER;
   let state = CHAIN_START;
   let unreadable = 0;
+  const quarantined = new Map<number, string>();
   for await (const read of runPages(context, headSequence)) {
     if ("damaged" in read) {
       const { damaged, message } = read;
@@ -107,12 +56,16 @@ export async function verifyRuns(context: ShardContext, basis: RunsBasis): Promi
       signal?.throwIfAborted();
       state = followAndReport(context, basis, state, run);
       reportRun(context, basis, run, states?.[index]);
-      await verifyBundle(context, run, basis);
+      const unfit = await verifyBundle(context, run, basis);
+      if (unfit !== undefined && quarantined.size < QUARANTINED_MAX) {
+        quarantined.set(run.sequence, unfit);
+      }
     }
     const beyond = read.page.find((run) => run.sequence > headSequence);
     if (beyond !== undefined) await checkBeyondHead(context, beyond);
   }
-  reportEnd(context, basis, state, unreadable);
+  reportEnd(context, basis, reached(state, basis, basis.head?.sequence ?? 0), unreadable);
+  return quarantined;
 }
 
 type ReadRuns =
@@ -162,14 +115,12 @@ function readRunIds(
 
 function followAndReport(
   { shard, findings }: ShardContext,
-  { head, pointer }: RunsBasis,
+  basis: RunsBasis,
   state: ChainState,
   run: Run,
 ): ChainState {
-  // Below the floor the log may have forgotten runs; what is kept then begins somewhere.
-  const forgotten =
-    state.sequence === 0 && run.sequence > 1 && head !== undefined && head.floor !== "";
-  const from = forgotten ? { sequence: run.sequence - 1, hashes: [] } : state;
+  const { pointer } = basis;
+  const from = reached(state, basis, run.sequence - 1);
   const { next, gap, broken } = followRun(shard, from, run);
   if (gap !== undefined) {
     const what = runsText(gap.from, gap.to);
@@ -245,14 +196,6 @@ function reportRun(
   }
 }
 
-/** The exclusion that a version has of a run. */
-export function exclusionOf(
-  manifest: SnapshotManifest | undefined,
-  sequence: number,
-): Exclusion | undefined {
-  return manifest?.excluded.find(({ from, to }) => from <= sequence && sequence <= to);
-}
-
 /** The chain must end at HEAD, with HEAD's hash. */
 function reportEnd(
   { shard, findings }: ShardContext,
@@ -281,28 +224,5 @@ function reportEnd(
   const [problem] = problems;
   if (problem !== undefined && !problems.includes(undefined)) {
     findings.problem(logObject(shard, "HEAD"), "log-mismatch", problem);
-  }
-}
-
-/** Every exclusion of the current version: an open one waits for somebody. */
-export function reportExclusions(
-  shard: ShardRef,
-  excluded: readonly Exclusion[],
-  findings: Findings,
-): void {
-  for (const { from, to, runIds, reason, retriedBy, excludedAt } of excluded) {
-    const object = logObject(shard, runsText(from, to));
-    const what = `excluded since ${excludedAt}: ${reason}`;
-    if (retriedBy !== null) {
-      findings.notice(object, "excluded-run", `${what}; it came back as run ${retriedBy}`);
-      continue;
-    }
-    const commands = runIds.map((runId) => `"silt quarantine retry ${runId}"`).join(", ");
-    findings.problem(
-      object,
-      "excluded-run",
-      `${runIds.join(", ")} ${what}`,
-      `Restore the bundle if it is damaged, then bring the run back: ${commands}.`,
-    );
   }
 }

@@ -12,7 +12,8 @@ import { checkBelongTogether } from "./shard-state.ts";
 import { isSiltError } from "./silt-error.ts";
 import { POINTER_BYTES_MAX, readPointer } from "./snapshot-pointer.ts";
 import { pointerProblems } from "./verify-chain.ts";
-import type { ShardContext } from "./verify-context.ts";
+import { logObject, type ShardContext } from "./verify-context.ts";
+import { reportExclusions } from "./verify-exclusions.ts";
 import { reportLeftovers } from "./verify-leftovers.ts";
 import {
   createFindings,
@@ -20,7 +21,7 @@ import {
   unlessDamaged,
   unlessLogDamaged,
 } from "./verify-report.ts";
-import { logObject, reportExclusions, verifyRuns } from "./verify-runs.ts";
+import { verifyRuns } from "./verify-runs.ts";
 import {
   type FoundManifest,
   type KnownVersions,
@@ -79,8 +80,9 @@ async function verifyOnce(context: ShardContext, mark: string): Promise<void> {
   }
   const appliedThrough =
     pointer?.appliedThrough ?? manifest?.appliedThrough ?? applied?.appliedThrough ?? 0;
-  await verifyRuns(inside, { pointer, head, manifest, proven, appliedThrough });
-  reportExclusions(shard, manifest?.excluded ?? [], findings);
+  const basis = { pointer, head, manifest, proven, appliedThrough };
+  const quarantined = await verifyRuns(inside, basis);
+  reportExclusions(shard, manifest?.excluded ?? [], quarantined, findings);
   await reportLeftovers(inside, known, link?.version ?? 0);
 }
 

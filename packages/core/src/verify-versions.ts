@@ -10,7 +10,7 @@ import {
   type SnapshotManifest,
   sha256Of,
 } from "./formats.ts";
-import { manifestKey, versionPrefix } from "./object-keys.ts";
+import { manifestKey, pointerKey, versionPrefix } from "./object-keys.ts";
 import { isSiltError } from "./silt-error.ts";
 import { MANIFEST_BYTES_MAX } from "./snapshot-pointer.ts";
 import { manifestProblems, parentProblems } from "./verify-chain.ts";
@@ -110,6 +110,7 @@ export async function verifyVersions(
     child = found.state === "proven" ? found.manifest : undefined;
     const next = parentOf(context, link, found, pointer);
     if (next === undefined || next.version >= link.version) break;
+    reportRing(context, pointer, next, link);
     link = next;
     found = await loadManifest(context, link);
   }
@@ -150,6 +151,24 @@ function reportDamaged(
     key,
     found.laterFormat ? "format-unknown" : kind,
     `Manifest of version ${version}: ${found.reason}`,
+  );
+}
+
+/** The pointer's ring of ancestors decides what became of a flip: it must name the same chain. */
+function reportRing(
+  { findings, shard }: ShardContext,
+  pointer: Pointer | undefined,
+  link: VersionLink,
+  child: VersionLink,
+): void {
+  // The last ancestor was compared with the current manifest.
+  if (pointer === undefined || child.version === pointer.version) return;
+  const ancestor = pointer.ancestors.find(({ version }) => version === link.version);
+  if (ancestor === undefined || ancestor.commitId === link.commitId) return;
+  findings.problem(
+    pointerKey(shard),
+    "pointer-mismatch",
+    `Pointer: its ancestor of version ${link.version} is ${ancestor.commitId}, the chain has ${link.commitId}`,
   );
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { Run } from "./formats.ts";
+import type { Pointer, Run } from "./formats.ts";
 import { EMPTY_RUNS_HASH, nextRunsHash } from "./run-chain.ts";
-import { type ChainState, exclusionOf, followRun } from "./verify-runs.ts";
+import { CHAIN_START, type ChainState, followRun, reached } from "./verify-run-chain.ts";
 
 const SHARD = { collection: "lines", storeId: "store0000001", shard: "0-of-1" };
 
@@ -87,16 +87,32 @@ describe("followRun()", () => {
   });
 });
 
-describe("exclusionOf()", () => {
-  it("finds the range that holds a run, ends included", () => {
-    const range = { from: 3, to: 5, runIds: [], reason: "", excludedAt: "", retriedBy: null };
-    const manifest = { excluded: [range] } as unknown as Parameters<typeof exclusionOf>[0];
-    expect([2, 3, 5, 6].map((sequence) => exclusionOf(manifest, sequence))).toEqual([
-      undefined,
-      range,
-      range,
-      undefined,
-    ]);
-    expect(exclusionOf(undefined, 3)).toBeUndefined();
+describe("reached()", () => {
+  const head = { sequence: 9, runsHash: "", floor: "", excluding: false, excludeRev: 0 };
+  const risen = { ...head, floor: "run-5" };
+  const pointer = { appliedThrough: 6, runsHash: "of run 6" } as Pointer;
+
+  it("is the start while the log has forgotten nothing: then a first run that is gone is a gap", () => {
+    expect(reached(CHAIN_START, { head, pointer, appliedThrough: 6 }, 3)).toBe(CHAIN_START);
+    expect(reached(CHAIN_START, { head: undefined, pointer, appliedThrough: 6 }, 3)).toBe(
+      CHAIN_START,
+    );
+  });
+
+  it("believes that applied runs before the first one kept were forgotten", () => {
+    const state = reached(CHAIN_START, { head: risen, pointer, appliedThrough: 6 }, 3);
+    expect(state).toEqual({ sequence: 3, hashes: [] });
+  });
+
+  it("never believes that a pending run was forgotten, and knows the hash up to it", () => {
+    const state = reached(CHAIN_START, { head: risen, pointer, appliedThrough: 6 }, 8);
+    expect(state).toEqual({ sequence: 6, hashes: ["of run 6"] });
+    const ninth = logOf(9)[8] as Run;
+    expect(followRun(SHARD, state, ninth).gap).toEqual({ from: 7, to: 8 });
+  });
+
+  it("changes nothing once a run was read", () => {
+    const state = { sequence: 2, hashes: ["x"] };
+    expect(reached(state, { head: risen, pointer, appliedThrough: 6 }, 5)).toBe(state);
   });
 });
