@@ -48,6 +48,7 @@ export function createFolderMaker(root: string, checkRoot: () => void): FolderMa
       for (const name of relative(root, folder).split(sep)) {
         const parent = at;
         at = join(at, name);
+        if (durable.has(at)) continue;
         try {
           await mkdir(at);
         } catch (error) {
@@ -55,9 +56,9 @@ export function createFolderMaker(root: string, checkRoot: () => void): FolderMa
         }
         // Also when another process made it: it may have died before its sync.
         await syncFolder(parent);
+        if (durable.size >= FOLDERS_MAX) durable.clear();
+        durable.add(at);
       }
-      if (durable.size >= FOLDERS_MAX) durable.clear();
-      durable.add(folder);
     },
     forget(folder) {
       durable.delete(folder);
