@@ -1,7 +1,7 @@
 /**
  * An ingest in progress: sources are prepared side by side, gathered, and registered batch by batch.
- * A source is told as done only when its batch is registered. Memory: one batch, and the pictures
- * in the hands of the threads.
+ * A source is told as done only when its batch is registered. Memory: at most a batch for each source
+ * that the caller takes up at the same time, and the pictures in the hands of the threads.
  */
 import { isSiltError, type Ports, type RegisteredRun, SiltError } from "@silt/core";
 import { createExtractPool, type ExtractPool } from "./extract-pool.ts";
