@@ -10,7 +10,6 @@
  */
 import { spawnSync } from "node:child_process";
 import {
-  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -27,7 +26,6 @@ import { dirname, join, relative, sep } from "node:path";
 const PACKAGE = import.meta.dirname;
 const TOP = join(PACKAGE, "..", "..");
 const DIST = join(PACKAGE, "dist");
-const SHEBANG = "#!/usr/bin/env node\n";
 const WORKSPACE_SPECIFIER = /(["'])@silt\/([a-z]+)\1/g;
 const TS_SPECIFIER = /((?:from|import)\s*\(?\s*["']\.[^"']*)\.ts(["'])/g;
 
@@ -68,13 +66,6 @@ function arrange(emitted: string, out: string): void {
   }
 }
 
-function makeExecutable(command: string): void {
-  if (!readFileSync(command, "utf8").startsWith(SHEBANG)) {
-    throw new Error(`Cannot build "${command}": src/main.ts has to start with ${SHEBANG.trim()}`);
-  }
-  chmodSync(command, 0o755);
-}
-
 function copyCompanions(): void {
   for (const name of ["README.md", "LICENSE", "examples/README.md", "examples/images"]) {
     rmSync(join(PACKAGE, name), { recursive: true, force: true });
@@ -88,7 +79,6 @@ try {
   const out = join(staging, "dist");
   compile(join(staging, "emitted"));
   arrange(join(staging, "emitted"), out);
-  makeExecutable(join(out, "main.js"));
   rmSync(DIST, { recursive: true, force: true });
   renameSync(out, DIST);
   copyCompanions();

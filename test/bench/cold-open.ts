@@ -11,7 +11,7 @@ import { DIMENSION, median, recordOf, report, round, temporaryFolder } from "./m
 const RECORDS = Number(process.argv[2] ?? 100_000);
 const BATCH = 10_000;
 const ROUNDS = 9;
-const MAIN = fileURLToPath(new URL("../../packages/silt/src/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../packages/silt/bin/silt.js", import.meta.url));
 const LIBRARY = fileURLToPath(new URL("./first-answer.ts", import.meta.url));
 
 using folder = temporaryFolder();

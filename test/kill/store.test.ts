@@ -13,7 +13,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { openStore, type Store } from "../../packages/silt/src/index.ts";
 
 const PROCESS = fileURLToPath(new URL("./store-process.ts", import.meta.url));
-const MAIN = fileURLToPath(new URL("../../packages/silt/src/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../packages/silt/bin/silt.js", import.meta.url));
 const KILLS = 16;
 const MORE_MS_MAX = 400;
 const TIMEOUT_MS = 120_000;

@@ -79,7 +79,13 @@ describe("the packed package in an empty project", () => {
     const root = join(project, "node_modules", "silt");
     const files = readdirSync(root, { recursive: true }) as string[];
     expect(files).toEqual(
-      expect.arrayContaining(["LICENSE", "package.json", "dist/main.js", "examples/README.md"]),
+      expect.arrayContaining([
+        "LICENSE",
+        "package.json",
+        "bin/silt.js",
+        "dist/main.js",
+        "examples/README.md",
+      ]),
     );
     expect(files.filter((file) => /\.(test|fixture)\./.test(file))).toEqual([]);
     expect(files.filter((file) => /(?<!\.d)\.ts$/.test(file))).toEqual([]);

@@ -1,19 +1,6 @@
-#!/usr/bin/env node
 /** Entry of the `silt` command: gives it the process, and makes Ctrl-C a clean end. */
 import { readFileSync } from "node:fs";
-import * as nodeModule from "node:module";
-
-const NODE_MAJOR_MIN = 24;
-if (Number(process.versions.node.split(".")[0]) < NODE_MAJOR_MIN) {
-  // Before anything is loaded whose syntax an older Node does not know.
-  process.stderr.write(
-    `error Cannot run silt on Node ${process.versions.node}: expected ${NODE_MAJOR_MIN} or later; "npm install node@${NODE_MAJOR_MIN}" gives a project its own\n`,
-  );
-  process.exit(1);
-}
-// Compiled code is kept between runs, which halves the time to the first answer.
-nodeModule.enableCompileCache();
-const { runProgram } = await import("./cli/program.ts");
+import { runProgram } from "./cli/program.ts";
 
 /** The second Ctrl-C ends at once. */
 function interruptSignal(): AbortSignal {

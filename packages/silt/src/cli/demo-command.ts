@@ -145,6 +145,6 @@ function sayNext({ terminal }: CommandRun, location: string, ms: number): void {
     `ingest YOUR-PICTURES/ --store ${location}`,
   ];
   // In a checkout the command is not on the PATH.
-  const silt = import.meta.url.endsWith(".ts") ? "npm run -s silt --" : "silt";
+  const silt = import.meta.url.endsWith(".ts") ? "npx silt" : "silt";
   for (const command of commands) terminal.print(`  ${silt} ${command}`);
 }
