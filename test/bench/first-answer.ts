@@ -3,10 +3,10 @@ import { enableCompileCache } from "node:module";
 
 enableCompileCache();
 const { openStore } = await import("../../packages/silt/src/index.ts");
-const { recordOf } = await import("./measure.ts");
 const [, , location = "", cacheFolder = ""] = process.argv;
 await using store = await openStore(location, { create: false, cacheFolder });
 const collection = await store.collection("bench");
-const { results } = await collection.query({ vector: recordOf(1, 1).embedding, k: 10 });
+const vector = Float32Array.from({ length: collection.dimension }, (_, index) => Math.sin(index));
+const { results } = await collection.query({ vector, k: 10 });
 if (results.length !== 10) throw new Error(`found ${results.length} records, expected 10`);
 process.stdout.write(String(performance.now()));

@@ -1,5 +1,6 @@
 /**
- * Exact search, k = 10, cosine, 384 dimensions: the WASM kernel against sqlite-vec over rows and a
+ * Exact search, k = 10, cosine, 384 dimensions: the whole `collection.query()` of a warm reader (pointer
+ * and log looked at, records resolved) and its WASM kernel alone, against sqlite-vec over rows and a
  * plain JavaScript loop, on the same vectors and queries in the same run.
  *
  * `node test/bench/search.ts [records…]` (default 10000 100000): a table, then one JSON document.
@@ -19,6 +20,8 @@ import {
   type VectorSource,
   writeVectorFile,
 } from "../../packages/reader/src/index.ts";
+import { openStore } from "../../packages/silt/src/index.ts";
+import { report } from "./measure.ts";
 
 const DIMENSION = 384;
 const LIMIT = 10;
@@ -106,6 +109,15 @@ function measure(
     if (`${found}` !== `${expected[index]}`) throw new Error(`${engine} found other rows`);
     return ms;
   });
+  return summarize(records, engine, loadMs, times);
+}
+
+function summarize(
+  records: number,
+  engine: string,
+  loadMs: number | null,
+  times: readonly number[],
+): Measured {
   const sorted = times.slice(WARM_UP).sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.floor((sorted.length - 1) * share)] as number;
   return { records, engine, loadMs, firstMs: times[0] as number, p50Ms: at(0.5), p95Ms: at(0.95) };
@@ -139,7 +151,7 @@ function openFile(path: string, memoryBytesMax: number): VectorBlock {
   return opened.block;
 }
 
-function benchmark(records: number, folder: string): Measured[] {
+async function benchmark(records: number, folder: string): Promise<Measured[]> {
   const rows = vectors(records, records);
   const queries = vectors(QUERIES + WARM_UP, 7);
   const db = openDatabase(join(folder, `${records}.sqlite`), rows);
@@ -181,16 +193,50 @@ function benchmark(records: number, folder: string): Measured[] {
   ];
   windowed[Symbol.dispose]();
   db.close();
-  return measured;
+  return [await measureReader(records, rows, queries, expected, folder), ...measured];
 }
 
-function main(): void {
+/** The library's own call, as an application makes it. */
+async function measureReader(
+  records: number,
+  rows: readonly Float32Array[],
+  queries: readonly Float32Array[],
+  expected: readonly (readonly number[])[],
+  folder: string,
+): Promise<Measured> {
+  await using store = await openStore(join(folder, `store-${records}`), {
+    cacheFolder: join(folder, "cache"),
+  });
+  const collection = await store.collection("bench", { dimension: DIMENSION });
+  for (let from = 0; from < records; from += 10_000) {
+    const batch = rows.slice(from, from + 10_000);
+    await collection.put(
+      batch.map((embedding, index) => ({
+        id: `${String(from + index).padStart(9, "0")}`,
+        embedding,
+      })),
+    );
+  }
+  await store.compact();
+  const times: number[] = [];
+  for (const [index, vector] of queries.entries()) {
+    const start = performance.now();
+    const { results } = await collection.query({ vector, k: LIMIT });
+    times.push(performance.now() - start);
+    const found = results.map(({ id }) => Number(id));
+    if (`${found}` !== `${expected[index]}`) throw new Error("collection.query() found others");
+  }
+  return summarize(records, "collection.query(), warm reader", null, times);
+}
+
+async function main(): Promise<void> {
   const sizes = process.argv.slice(2).map(Number);
   const folder = mkdtempSync(join(tmpdir(), "silt-bench-"));
   try {
-    const results = (sizes.length > 0 ? sizes : [10_000, 100_000]).flatMap((records) =>
-      benchmark(records, folder),
-    );
+    const results: Measured[] = [];
+    for (const records of sizes.length > 0 ? sizes : [10_000, 100_000]) {
+      results.push(...(await benchmark(records, folder)));
+    }
     const round = (ms: number | null) => (ms === null ? null : Math.round(ms * 100) / 100);
     const table = results.map(({ loadMs, firstMs, p50Ms, p95Ms, ...rest }) => ({
       ...rest,
@@ -199,13 +245,10 @@ function main(): void {
       p50Ms: round(p50Ms),
       p95Ms: round(p95Ms),
     }));
-    console.table(table);
-    console.log(
-      JSON.stringify({ bench: "search", dimension: DIMENSION, k: LIMIT, results: table }),
-    );
+    report("search", table, { dimension: DIMENSION, k: LIMIT });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-main();
+await main();
