@@ -2,15 +2,17 @@
 import { readFileSync } from "node:fs";
 import { runProgram } from "./cli/program.ts";
 
-/** The second Ctrl-C ends at once. */
+/** After an interrupt what is in hand is flushed; whoever takes longer, or is asked twice, ends at once. */
+const GRACE_MS = 15_000;
+const INTERRUPTED = 130;
+
 function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  let asked = 0;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
-      asked += 1;
-      if (asked > 1) process.exit(130);
+      if (controller.signal.aborted) process.exit(INTERRUPTED);
       controller.abort(new Error(`interrupted by ${signal}`));
+      setTimeout(() => process.exit(INTERRUPTED), GRACE_MS).unref();
     });
   }
   return controller.signal;

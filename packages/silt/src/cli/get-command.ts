@@ -14,7 +14,7 @@ interface GetFlags {
   readonly fresh?: boolean;
 }
 
-/** Without ids, parent and filter a terminal is not flooded. */
+/** People are not flooded; a program gets all that it asked for. */
 const LIMIT_DEFAULT = 100;
 
 export function defineGet(program: Command, define: Define): void {
@@ -26,7 +26,11 @@ export function defineGet(program: Command, define: Define): void {
     .option("--parent <parent>", "all records of a parent")
     .option("--where <json>", "only records whose metadata match", parseJsonObject)
     .option("--where-document <json>", "only records whose document matches", parseJsonObject)
-    .option("--limit <n>", `at most so many (default: ${LIMIT_DEFAULT}; ids: all)`, parseCount)
+    .option(
+      "--limit <n>",
+      `at most so many (default: ${LIMIT_DEFAULT}; by id or with --json: all)`,
+      parseCount,
+    )
     .option("--embeddings", "with their embeddings (in --json)")
     .option("--fresh", "also see what no compaction has applied yet");
   define<GetFlags>(
@@ -39,7 +43,8 @@ export function defineGet(program: Command, define: Define): void {
     async (run, [name, ids], options) => {
       const { parent, where, whereDocument, embeddings, fresh } = options;
       const given = ids as readonly string[];
-      const limit = options.limit ?? (given.length > 0 ? given.length : LIMIT_DEFAULT);
+      const all = run.json || given.length > 0;
+      const limit = options.limit ?? (all ? Number.MAX_SAFE_INTEGER : LIMIT_DEFAULT);
       const store = await run.store();
       const collection = await store.collection(name as string);
       const answer = await collection.get({
