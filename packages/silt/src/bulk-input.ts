@@ -75,7 +75,7 @@ function inLine(line: number, action: () => void): void {
   } catch (error) {
     if (!isSiltError(error, "invalid")) throw error;
     const { message } = error;
-    const named = message.includes(`line ${line} `) ? message : `line ${line}: ${message}`;
+    const named = message.includes(`line ${line} repeats`) ? message : `line ${line}: ${message}`;
     throw new SiltError("invalid", `${named}; nothing was written`, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { type Logger, SiltError } from "@silt/core";
 import { environmentError, writeExportFile } from "@silt/segment";
 import type { Collection, StoredRecord } from "./collection.ts";
@@ -34,6 +34,12 @@ export async function exportCollection(
     throw new SiltError(
       "invalid",
       `Cannot export to "${file}": it exists; remove it, or name another file`,
+    );
+  }
+  if (!existsSync(dirname(file))) {
+    throw new SiltError(
+      "invalid",
+      `Cannot export to "${file}": its folder does not exist; make it`,
     );
   }
   const partial = `${file}.${process.pid}.part`;

@@ -24,6 +24,7 @@ async function expectNothingWritten(collection = "notes"): Promise<void> {
 const REFUSED: readonly (readonly [what: string, line: string | Uint8Array, reason: RegExp])[] = [
   ["no JSON", "{nope", /line 2: .*not JSON/],
   ["NaN, which is no JSON", '{"id": "a", "embedding": [NaN, 0, 1]}', /line 2: .*not JSON/],
+  ["a control character", '{"id": "a\u0000"}', /line 2: .*not JSON/],
   ["a number", "7", /line 2: .*not an object/],
   ["no id", '{"embedding": [1, 0, 0]}', /line 2: .*there is no "id"/],
   ["an empty id", '{"id": "", "embedding": [1, 0, 0]}', /line 2: .*"id" is empty/],
@@ -142,6 +143,7 @@ describe("silt", () => {
     [["delete", "notes"], /0 of --id, --parent and --where/],
     [["delete", "notes", "--id", "a", "--parent", "p"], /2 of --id, --parent and --where/],
     [["export", "notes"], /0 of --sqlite and --jsonl/],
+    [["export", "notes", "--jsonl", "/no/such/folder/x"], /its folder does not exist/],
     [["inspect", "nothing-here"], /no such file, key or run/],
     [["quarantine", "retry", "nope"], /not in quarantine/],
     [["status", "--store", "s3://bucket/x"], /s3:\/\//],
