@@ -8,8 +8,9 @@ import {
   shardRefs,
   updatePolicy,
 } from "./collection.ts";
-import { collectionKey, pointerKey, policyKey } from "./object-keys.ts";
-import type { ObjectStore, Ports } from "./ports.ts";
+import { sha256Of } from "./formats.ts";
+import { collectionKey, deltaKey, pointerKey, policyKey } from "./object-keys.ts";
+import type { ObjectStore, Ports, ShardRef } from "./ports.ts";
 import { EMPTY_RUNS_HASH } from "./run-chain.ts";
 import { openPointerWorld, type PointerWorld } from "./shard-pointer.fixture.ts";
 import { SiltError } from "./silt-error.ts";
@@ -154,6 +155,36 @@ describe("ensureCollection()", () => {
       expect(identity).toMatchObject({ shards: 1, vectors: [{ dimension: 5 }] });
     }
     expect(puts).toBe(6);
+  });
+});
+
+describe("a collection whose collection.json is gone", () => {
+  const bundle = (key: string) =>
+    ports.objects.put(
+      key,
+      { kind: "bytes", bytes: Buffer.from("x") },
+      { condition: { ifAbsent: true }, bytes: 1, sha256: sha256Of("x") },
+    );
+
+  it("F8 is corrupt, for open and create alike, once it was used: nobody starts empty over it", async () => {
+    const { identity } = await ensureCollection(ports, "words", { dimension: 4 });
+    const [shard] = shardRefs(identity);
+    await bundle(deltaKey(shard as ShardRef, "run"));
+    await ports.objects.delete(collectionKey("words"));
+    const before = keys();
+    for (const attempt of [
+      openCollection(ports, "words"),
+      ensureCollection(ports, "words", { dimension: 4 }),
+    ]) {
+      await expect(attempt).rejects.toMatchObject({ kind: "corrupt", message: /is gone.*backup/ });
+    }
+    expect(keys()).toEqual(before);
+  });
+
+  it("is absent while nothing but an interrupted creation has touched it", async () => {
+    await ensureCollection(ports, "words", { dimension: 4 });
+    await ports.objects.delete(collectionKey("words"));
+    expect(await openCollection(ports, "words")).toBeUndefined();
   });
 });
 

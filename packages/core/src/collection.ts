@@ -1,5 +1,6 @@
 /** Creating, opening and changing collections. `collection.json` is written last: it commits the creation. */
 
+import { contentsOf, wasEverUsed } from "./collection-folders.ts";
 import {
   COLLECTION_NAME,
   type CollectionIdentity,
@@ -19,7 +20,13 @@ import {
 } from "./formats.ts";
 import { shortId } from "./ids.ts";
 import { METRICS, type Metric } from "./metric.ts";
-import { COLLECTIONS_PREFIX, collectionKey, pointerKey, policyKey } from "./object-keys.ts";
+import {
+  COLLECTIONS_PREFIX,
+  collectionKey,
+  pointerKey,
+  policyKey,
+  shardPrefix,
+} from "./object-keys.ts";
 import { type Ports, putOptionsOf, type ShardRef } from "./ports.ts";
 import { EMPTY_RUNS_HASH } from "./run-chain.ts";
 import { shardNames } from "./sharding.ts";
@@ -59,7 +66,7 @@ export function checkCollectionName(name: string): void {
   );
 }
 
-/** Opens a collection; undefined when there is none of this name. */
+/** Opens a collection; undefined when there is none of this name. Throws `corrupt` when only its data is left. */
 export async function openCollection(
   ports: Ports,
   name: string,
@@ -67,7 +74,10 @@ export async function openCollection(
   checkCollectionName(name);
   const key = collectionKey(name);
   const found = await ports.objects.get(key, { bytesMax: COLLECTION_BYTES_MAX });
-  if (found.outcome !== "found") return undefined;
+  if (found.outcome !== "found") {
+    await refuseLostIdentity(ports, name);
+    return undefined;
+  }
   const identity = parseCollection(found.bytes, `collection "${key}"`);
   if (identity.collection !== name) {
     throw new SiltError(
@@ -77,6 +87,22 @@ export async function openCollection(
   }
   const { policy } = await readPolicy(ports, name);
   return { identity, policy };
+}
+
+/** Data without a `collection.json` is a loss, never a reason to start empty over it (F8). */
+async function refuseLostIdentity(ports: Ports, name: string): Promise<void> {
+  const { shards } = await contentsOf(ports.objects, name);
+  for (const shard of shards) {
+    if (!(await wasEverUsed(ports, shard))) continue;
+    // Another process may have created and used it since we looked.
+    const key = collectionKey(name);
+    if ((await ports.objects.head(key)).outcome === "found") return;
+    throw new SiltError(
+      "corrupt",
+      `Cannot open collection "${name}": its "${key}" is gone, but "${shardPrefix(shard)}" holds data; ` +
+        'restore it from a backup, "silt verify" tells what is there',
+    );
+  }
 }
 
 /** Names of all collections, ascending. */

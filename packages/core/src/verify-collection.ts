@@ -1,6 +1,12 @@
 /** One collection: what it says of itself, each of its shards, and what lies beside them. */
 import { shardRefs } from "./collection.ts";
 import {
+  type CollectionContents,
+  collectionFolders,
+  contentsOf,
+  wasEverUsed,
+} from "./collection-folders.ts";
+import {
   COLLECTION_NAME,
   type CollectionIdentity,
   parseCollection,
@@ -11,12 +17,6 @@ import { COLLECTIONS_PREFIX, collectionKey, policyKey, shardPrefix } from "./obj
 import type { ShardRef } from "./ports.ts";
 import { isSiltError, SiltError } from "./silt-error.ts";
 import type { VerifyContext } from "./verify-context.ts";
-import {
-  type CollectionContents,
-  collectionFolders,
-  contentsOf,
-  wasEverUsed,
-} from "./verify-folders.ts";
 import { type ProblemKind, unlessDamaged, unlessLogDamaged } from "./verify-report.ts";
 import { verifyShard } from "./verify-shard.ts";
 

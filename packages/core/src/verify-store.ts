@@ -6,10 +6,11 @@
  *  3. the guards of sources
  * Memory is bounded but for the keys that a shard's versions name, some hundred bytes a version.
  */
+
+import { collectionFolders } from "./collection-folders.ts";
 import type { Ports } from "./ports.ts";
 import { checkExists, verifyCollection } from "./verify-collection.ts";
 import { createProgress, type VerifyContext } from "./verify-context.ts";
-import { collectionFolders } from "./verify-folders.ts";
 import { createFindings, unlessLogDamaged, type VerifyReport } from "./verify-report.ts";
 
 const GUARD_FAMILY = "images";
