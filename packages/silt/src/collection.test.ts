@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -98,6 +98,24 @@ describe("Collection", () => {
     expect(acknowledged).toBe(2);
     expect((await notes.get({ fresh: true })).records.map(({ id }) => id)).toEqual(["kept"]);
     expect((await notes.delete({ where: { draft: true } })).runs).toEqual([]);
+  });
+
+  it("F42 readers and idle compactions leave nothing behind", async () => {
+    await notes.put([record("a")]);
+    await temporary.store.compact();
+    const { ports } = temporary.store.context;
+    const stored = async () => [
+      await ports.objects.list("", { limit: 9_999 }),
+      await temporary.store.status("notes").then(([one]) => one?.shards[0]?.version),
+    ];
+    const before = await stored();
+    for (let turn = 0; turn < 3; turn++) {
+      await notes.query({ vector: [1, 1], fresh: true });
+      await notes.get({ where: { x: 1 } });
+      expect((await temporary.store.compact())[0]?.outcome).toBe("nothing-to-do");
+    }
+    expect(await stored()).toEqual(before);
+    expect(readdirSync(join(temporary.location, "tmp"))).toEqual([]);
   });
 
   it("F26 delete() then put() lives, put() then delete() is gone, across compactions", async () => {

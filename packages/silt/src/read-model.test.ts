@@ -139,7 +139,7 @@ async function runSeed(
 
 for (const policy of ["tiered", "single"] as const) {
   for (const shards of [1, 4]) {
-    it(`I2 I5 get, query and fresh reads answer as the log says, ${policy}, ${shards} shards`, async () => {
+    it(`I2 I5 F58 get, query and fresh reads answer as the log says, ${policy}, ${shards} shards`, async () => {
       await using temporary = await temporaryStore();
       const segmentsMax = await runSeed(temporary, shards === 1 ? 11 : 12, policy, shards);
       if (policy === "single") expect(segmentsMax).toBe(1);

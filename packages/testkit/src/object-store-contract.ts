@@ -100,7 +100,7 @@ function conditionalPuts(store: () => ObjectStore): void {
     expect(await textOf(store(), "a/pointer.json")).toBe(winners[0]);
   });
 
-  it("F6 put() with ifMatch refuses an older ETag, an absent key and a deleted one", async () => {
+  it("F6 F7 put() with ifMatch refuses an older ETag, an absent key and a deleted one", async () => {
     const old = await etagOf(putText(store(), "a/pointer.json", "0"));
     const now = await etagOf(putText(store(), "a/pointer.json", "1", { ifMatch: old }));
     const refused = { outcome: "condition-failed" };
