@@ -175,7 +175,7 @@ describe("each rule catches what it forbids", () => {
     ]);
     expect(unpinned([manifest, { name: "b", dependencies: { zod: "4.6.8" } }])).toHaveLength(2);
     expect(foreignPlaces('"resolved": "https://mirror.example/zod.tgz"')).toHaveLength(1);
-    expect(foreignPlaces('"resolved": "packages/core", "integrity": "sha512-/work/"')).toEqual([]);
+    expect(foreignPlaces('"resolved": "packages/core", "integrity": "sha512-/tmp/"')).toEqual([]);
     expect(foreignPlaces('"version": "file:../zod"')).toHaveLength(1);
   });
 });
