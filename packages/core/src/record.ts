@@ -42,6 +42,12 @@ export function idProblem(id: unknown, what = "id"): string | undefined {
   return undefined;
 }
 
+/** Throws `invalid` unless `id` can name a record, or with `what` a parent. */
+export function checkId(action: string, id: unknown, what = "id"): void {
+  const problem = idProblem(id, what);
+  if (problem !== undefined) throw new SiltError("invalid", `Cannot ${action}: ${problem}`);
+}
+
 export function documentProblem(document: unknown): string | undefined {
   if (typeof document !== "string") return `"document" is not a string`;
   if (!document.isWellFormed()) return `"document" has an unpaired surrogate`;

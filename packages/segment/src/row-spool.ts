@@ -1,6 +1,5 @@
 /** A temporary file of rows, for input that is checked whole before any of it is written. */
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { canonicalJson, type Logger, type PatchRow, type PutRow, SiltError } from "@silt/core";
 import { rowOf, type StoredRow } from "./segment-rows.ts";
@@ -34,9 +33,9 @@ const TABLE = `CREATE TABLE spool (
 
 type SpoolRow = StoredRow & { readonly line: number; readonly grouped: string | null };
 
-/** Makes an empty spool in the system's temporary folder; disposing it removes the file. */
-export function createRowSpool(logger: Logger): RowSpool {
-  const folder = mkdtempSync(join(tmpdir(), `silt-spool-${process.pid}-`));
+/** Makes an empty spool in a work folder of `tempRoot`, named like all others; disposing removes it. */
+export function createRowSpool(tempRoot: string, logger: Logger): RowSpool {
+  const folder = mkdtempSync(join(tempRoot, `work-${process.pid}-`));
   const path = join(folder, "spool.sqlite");
   const db = openForBulk(path, logger);
   // Sorting a large input must not happen in memory.

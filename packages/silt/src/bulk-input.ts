@@ -43,7 +43,7 @@ export async function writeLines(
   input: AsyncIterable<Uint8Array>,
   options: BulkOptions,
 ): Promise<Acknowledgement> {
-  using spool = createRowSpool(context.ports.logger);
+  using spool = createRowSpool(context.tempRoot(), context.ports.logger);
   let line = 0;
   for await (const text of linesOf(input)) {
     options.signal?.throwIfAborted();

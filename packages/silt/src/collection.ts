@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import {
   type CollectionIdentity,
+  checkId,
   decodeEmbedding,
   type Metadata,
   type Metric,
@@ -14,7 +15,6 @@ import {
   type RecordInput,
   type RegisteredRun,
   SiltError,
-  shardNames,
   shardOf,
   type VectorField,
   writeDeltas,
@@ -153,13 +153,13 @@ export class Collection {
    */
   async put(records: readonly RecordInput[], options: CallOptions = {}): Promise<Acknowledgement> {
     const rows = await this.#rowsOf(records);
-    const contents = shardNames(this.shards).map((shard) => {
-      const own = rows.filter((row) => shardOf(row.id, this.shards) === shard);
-      return cutContents(
+    const byShard = Map.groupBy(rows, (row) => shardOf(row.id, this.shards));
+    const contents = [...byShard].map(([shard, own]) =>
+      cutContents(
         shard,
         own.map((row) => ({ row, group: null })),
-      );
-    });
+      ),
+    );
     return this.#write(concatenate(contents), options);
   }
 
@@ -169,6 +169,7 @@ export class Collection {
     records: readonly RecordInput[],
     options: CallOptions = {},
   ): Promise<Acknowledgement> {
+    checkId(`replace in "${this.name}"`, parent, "parent");
     const children = records.map((record) => ({ ...record, parent: record.parent ?? parent }));
     const stray = children.find((record) => record.parent !== parent);
     if (stray !== undefined) {

@@ -1,6 +1,7 @@
 /** Deletes: by id, by parent, and by filter, which decides on exactly one state of the log. */
 import {
   type CollectionIdentity,
+  checkId,
   createDeltaBuffer,
   type Head,
   type Ports,
@@ -31,6 +32,9 @@ export async function deleteByName(
   identity: CollectionIdentity,
   { ids = [], parents = [] }: { ids?: readonly string[]; parents?: readonly string[] },
 ): Promise<readonly RegisteredRun[]> {
+  const action = `delete from "${identity.collection}"`;
+  for (const id of ids) checkId(action, id);
+  for (const parent of parents) checkId(action, parent, "parent");
   const buffers = createShardBuffers(identity);
   for (const parent of parents) buffers.replace(parent);
   for (const id of ids) buffers.add({ operation: "delete", id, sequence: 0 });

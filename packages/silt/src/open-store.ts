@@ -36,13 +36,14 @@ export async function openStore(
   const { path } = parseLocation(location);
   const { create = true, logger = silentLogger, metrics = silentMetrics } = options;
   await using opening = new AsyncDisposableStack();
-  const engine = opening.use(createSegmentEngine({ tempRoot: () => tempRootOf(path), logger }));
+  const tempRoot = () => tempRootOf(path);
+  const engine = opening.use(createSegmentEngine({ tempRoot, logger }));
   const ports = opening.use(await openLocalPorts(path, { create, engine, logger, metrics }));
   const folder = options.cacheFolder ?? defaultCacheFolder();
   const cache = new SegmentCache({ folder, logger });
   const embedders = opening.use(new EmbedderPool());
   const holder = `${hostname()}/${process.pid}`;
-  return new Store({ ports, cache, embedders, holder }, ports.root, opening.move());
+  return new Store({ ports, cache, embedders, holder, tempRoot }, ports.root, opening.move());
 }
 
 /** On the store's own device files are linked into place; a read-only store is worked on elsewhere. */

@@ -9,4 +9,6 @@ export interface StoreContext {
   readonly embedders: EmbedderPool;
   /** Names this process in leases and messages. */
   readonly holder: string;
+  /** Where work folders are made; what killed processes leave there is swept. */
+  readonly tempRoot: () => string;
 }

@@ -90,6 +90,8 @@ describe("CollectionWriter", () => {
     await using writer = await notes.writer();
     await writer.put([record("a")]);
     await expect(writer.put([record("b"), { id: "c", embedding: [1] }])).rejects.toThrow(/dimen/);
+    await expect(writer.delete({ id: "" })).rejects.toThrow(/"id" is empty/);
+    await expect(writer.replace("", [])).rejects.toThrow(/"parent" is empty/);
     await writer.flush();
     expect(await idsOf()).toEqual(["a"]);
   });

@@ -1,6 +1,7 @@
 /** Many small writes, few deltas: a buffer in memory, with a journal also on the disk. */
 import {
   type CollectionIdentity,
+  checkId,
   findRegistered,
   type PatchInput,
   type PutRow,
@@ -104,6 +105,7 @@ export class CollectionWriter implements AsyncDisposable {
 
   /** Removes all earlier records of the parent, then takes these. */
   async replace(parent: string, records: readonly RecordInput[]): Promise<void> {
+    checkId(`write to "${this.#identity.collection}"`, parent, "parent");
     const rows = await this.#rows(records.map((record) => ({ ...record, parent })));
     await this.#take([{ replace: parent }, ...rows.map((row) => ({ row }))]);
   }
@@ -114,6 +116,9 @@ export class CollectionWriter implements AsyncDisposable {
 
   async delete(selection: { readonly id?: string; readonly parent?: string }): Promise<void> {
     const { id, parent } = selection;
+    const action = `write to "${this.#identity.collection}"`;
+    if (id !== undefined) checkId(action, id);
+    if (parent !== undefined) checkId(action, parent, "parent");
     const operations: JournalOperation[] = [];
     if (id !== undefined) operations.push({ row: { operation: "delete", id, sequence: 0 } });
     if (parent !== undefined) operations.push({ replace: parent });

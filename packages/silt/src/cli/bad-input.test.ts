@@ -142,6 +142,8 @@ describe("silt", () => {
     [["get", "notes", "--where", '{"a": {"$regex": "x"}}'], /unknown operator "\$regex"/],
     [["delete", "notes"], /0 of --id, --parent and --where/],
     [["delete", "notes", "--id", "a", "--parent", "p"], /2 of --id, --parent and --where/],
+    [["delete", "notes", "--id", ""], /"id" is empty/],
+    [["delete", "notes", "--parent", "x".repeat(1_025)], /"parent" is over 1024 bytes/],
     [["export", "notes"], /0 of --sqlite and --jsonl/],
     [["export", "notes", "--jsonl", "/no/such/folder/x"], /its folder does not exist/],
     [["inspect", "nothing-here"], /no such file, key or run/],
