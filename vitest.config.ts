@@ -3,12 +3,6 @@ import { defineConfig } from "vitest/config";
 const reports = process.env.TEST_REPORTS;
 
 /**
- * V8 may abort with "Check failed: jit_page.has_value()" where threads come and go on processors with
- * memory protection keys (nodejs/node issue 64500): seen once in some twenty runs of all tests.
- */
-const execArgv = ["--no-memory-protection-keys"];
-
-/**
  * `main` is what `npm test` runs. `package` builds, packs and installs, which takes a registry or
  * its cache and most of a minute: `npm run test:pack`. With TEST_REPORTS (a folder) each run also
  * leaves its results there as JSON, from which `.ci/run` makes its totals.
@@ -23,7 +17,6 @@ export default defineConfig({
       {
         test: {
           name: "main",
-          execArgv,
           include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
           exclude: ["test/package/**"],
           // No test is about time: on a busy machine the slow ones take ten times what they need.
@@ -34,7 +27,6 @@ export default defineConfig({
       {
         test: {
           name: "package",
-          execArgv,
           include: ["test/package/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 180_000,
