@@ -143,14 +143,14 @@ describe("HEAD.excluding", () => {
       async () => void seen.push(await head()),
     );
     await compact(world, { ports });
-    expect(seen).toMatchObject([{ excluding: true, excludeRev: 0 }]);
-    expect(await head()).toMatchObject({ excluding: false, excludeRev: 1 });
+    expect(seen).toMatchObject([{ excluding: (await pointerOf(world)).commitId, excludeRev: 0 }]);
+    expect(await head()).toMatchObject({ excluding: null, excludeRev: 1 });
   });
 
   it("is not touched by flips that exclude nothing", async () => {
     await write(world, run([put("a")]));
     await compact(world);
-    expect(await head()).toMatchObject({ excluding: false, excludeRev: 0 });
+    expect(await head()).toMatchObject({ excluding: null, excludeRev: 0 });
   });
 
   for (const [when, matches] of [
@@ -158,15 +158,15 @@ describe("HEAD.excluding", () => {
       "before",
       (method: string, key: string) => method === "put" && key.endsWith("latest-pointer.json"),
     ],
-    ["after", (method: string) => method === "setExcluding false"],
+    ["after", (method: string) => method === "resolveExclusion"],
   ] as const) {
     it(`F25 I7 of a compactor that died ${when} its flip is resolved by the next pass`, async () => {
       await writePoison();
       expect(await compactAndDie(matches)).toBe(true);
-      expect(await head()).toMatchObject({ excluding: true });
+      expect(await head()).toMatchObject({ excluding: expect.any(String) });
       const { version } = await pointerOf(world);
       expect(await compact(world)).toMatchObject({ outcome: "flipped", version: version + 1 });
-      expect(await head()).toMatchObject({ excluding: false, excludeRev: 1 });
+      expect(await head()).toMatchObject({ excluding: null, excludeRev: 1 });
       expect((await manifestOf(world)).excluded).toHaveLength(1);
       await expectSound(world);
       expect(await compact(world)).toMatchObject({ outcome: "nothing-to-do" });
@@ -175,38 +175,29 @@ describe("HEAD.excluding", () => {
 
   it("F59 that could not be resolved is hinted at, and the flip stands", async () => {
     await writePoison();
-    let sets = 0;
-    const { setExcluding } = world.ports.log;
-    const ports = portsWith(world, {
-      log: {
-        setExcluding(shard, excluding) {
-          sets += 1;
-          return excluding ? setExcluding(shard, excluding) : down();
-        },
-      },
-    });
+    const ports = portsWith(world, { log: { resolveExclusion: down } });
     expect(await compact(world, { ports })).toMatchObject({ outcome: "flipped", version: 1 });
-    expect(sets).toBe(2);
+    expect(await head()).toMatchObject({ excluding: expect.any(String), excludeRev: 0 });
     expect(await world.ports.hints.receive(10)).toHaveLength(1);
     await compact(world);
-    expect(await head()).toMatchObject({ excluding: false, excludeRev: 1 });
+    expect(await head()).toMatchObject({ excluding: null, excludeRev: 1 });
     await expectSound(world);
   });
 
-  it("that a late compactor took back before the flip stops the exclusion: plan again", async () => {
+  it("that another commit announced before the flip stops the exclusion: plan again", async () => {
     await writePoison();
-    const { setExcluding } = world.ports.log;
+    const { announceExclusion } = world.ports.log;
     const ports = portsWith(world, {
       log: {
-        async setExcluding(shard, excluding) {
-          await setExcluding(shard, excluding);
-          await setExcluding(shard, false);
+        async announceExclusion(shard, commitId) {
+          await announceExclusion(shard, commitId);
+          await announceExclusion(shard, "another");
         },
       },
     });
     await expect(compact(world, { ports })).rejects.toMatchObject({
       kind: "conflict",
-      message: expect.stringMatching(/took the announcement back; try again/),
+      message: expect.stringMatching(/another compactor announced an exclusion too; try again/),
     });
     expect(await pointerOf(world)).toMatchObject({ version: 0 });
     expect((await compact(world)).excluded).toHaveLength(1);
@@ -221,13 +212,13 @@ describe("HEAD.excluding", () => {
       async () => {
         world.clock.jump(60_000);
         await compact(world, { holder: "successor" });
-        await world.ports.log.setExcluding(world.shard, true);
+        await world.ports.log.announceExclusion(world.shard, "someone");
       },
     );
     expect(await compact(world, { ports: zombie })).toMatchObject({ outcome: "lost", version: 1 });
-    expect(await head()).toMatchObject({ excluding: true });
+    expect(await head()).toMatchObject({ excluding: expect.any(String) });
     await compact(world);
-    expect(await head()).toMatchObject({ excluding: false });
+    expect(await head()).toMatchObject({ excluding: null });
     await expectSound(world);
   });
 });

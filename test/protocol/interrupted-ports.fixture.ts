@@ -33,8 +33,10 @@ export function interruptedPorts(
       readHead: (shard) => before("readHead", "", () => log.readHead(shard)),
       readRuns: (shard, page) => before("readRuns", "", () => log.readRuns(shard, page)),
       readApplied: (shard) => before("readApplied", "", () => log.readApplied(shard)),
-      setExcluding: (shard, on) =>
-        before(`setExcluding ${on}`, "", () => log.setExcluding(shard, on)),
+      announceExclusion: (shard, commitId) =>
+        before("announceExclusion", "", () => log.announceExclusion(shard, commitId)),
+      resolveExclusion: (shard, commitId) =>
+        before("resolveExclusion", "", () => log.resolveExclusion(shard, commitId)),
       raiseApplied: (shard, applied) =>
         before("raiseApplied", "", () => log.raiseApplied(shard, applied)),
     },

@@ -81,7 +81,7 @@ describe("a damaged bundle", () => {
     ]);
     await expectSound(world);
     expect(await world.ports.log.readHead(world.shard)).toMatchObject({
-      excluding: false,
+      excluding: null,
       excludeRev: 1,
     });
   });

@@ -53,7 +53,7 @@ describe("ensureCollection()", () => {
         sequence: 0,
         runsHash: EMPTY_RUNS_HASH,
         floor: "",
-        excluding: false,
+        excluding: null,
         excludeRev: 0,
       });
     }

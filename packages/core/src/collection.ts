@@ -263,7 +263,7 @@ async function createShard(
     sequence: 0,
     runsHash: EMPTY_RUNS_HASH,
     floor: "",
-    excluding: false,
+    excluding: null,
     excludeRev: 0,
   };
   await ports.log.createShard(shard, head);

@@ -40,6 +40,8 @@ export interface CompactOptions {
   readonly holder: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (step: string, done: number, total: number) => void;
+  /** Flip even when nothing is pending: whatever was based on the current version can then only lose. */
+  readonly fence?: boolean;
 }
 
 export interface CompactReport {
@@ -133,7 +135,7 @@ async function compactUnderLease(attempt: Attempt): Promise<CompactReport> {
   const { excluding } = state.head;
   const plan =
     planCompaction(state.manifest, state.pending, policy.compaction, nowMs) ??
-    (excluding ? planFence(state) : undefined);
+    (excluding !== null || options.fence ? planFence(state) : undefined);
   if (plan === undefined) return unchanged("nothing-to-do", pointer);
   await using workbench = await ports.engine.openWorkbench();
   await checkDisk(workbench, plan, shard);

@@ -20,14 +20,14 @@ export async function flipVersion(
 ): Promise<Pointer | undefined> {
   const { excludes } = options;
   const base = state.base.pointer;
-  if (excludes) await ports.log.setExcluding(shard, true);
+  if (excludes) await ports.log.announceExclusion(shard, next.commitId);
   const head = await readHeadForFlip(ports, shard, base);
   checkBelongTogether(shard, next, head, 0);
   if (head.sequence === next.appliedThrough) checkChain(shard, next, head, []);
-  if (excludes && !head.excluding) {
+  if (excludes && head.excluding !== next.commitId) {
     throw new SiltError(
       "conflict",
-      `Cannot exclude runs of "${shardPartition(shard)}": a late compactor took the announcement back; try again`,
+      `Cannot exclude runs of "${shardPartition(shard)}": another compactor announced an exclusion too; try again`,
     );
   }
   options.signal.throwIfAborted();
@@ -40,7 +40,11 @@ export async function flipVersion(
     );
   }
   if (flipped.outcome === "lost") return flipped.to;
-  if (head.excluding) await afterFlip(ports, shard, () => ports.log.setExcluding(shard, false));
+  // Whoever announced before this flip can only lose now, or had committed before our base.
+  const { excluding } = head;
+  if (excluding !== null) {
+    await afterFlip(ports, shard, () => ports.log.resolveExclusion(shard, excluding));
+  }
   await raiseApplied(ports, shard, next);
   return undefined;
 }

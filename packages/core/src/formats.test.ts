@@ -98,6 +98,7 @@ describe("parsing what is persisted", () => {
       bytesMax: 1,
     },
     lease: { ttlMs: 1, heartbeatMs: 1, skewMs: 1 },
+    retention: { versionsKept: 1, versionsKeptMs: 0, deltasKeptMs: null, graceMs: 1 },
   });
 
   it("takes what encodeJson() made", () => {

@@ -19,6 +19,18 @@ const count = z.number().int().nonnegative();
 const counts = z.object({ put: count, patch: count, delete: count });
 const sums = z.object({ v: lanesHex, t: lanesHex });
 
+/** Why the collector takes an object for no longer needed. */
+export const CANDIDATE_REASONS = [
+  /** The manifest of a version that retention lets go. */
+  "old-version",
+  /** No version that is kept lists it. */
+  "unreferenced",
+  /** A bundle whose registration never happened. */
+  "unregistered",
+  /** A bundle that every version which is kept has applied. */
+  "applied",
+] as const;
+
 export const COLLECTION_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const DIMENSION_MAX = 16_384;
 export const SHARDS_MAX = 256;
@@ -74,6 +86,16 @@ const policy = z.object({
     bytesMax: count,
   }),
   lease: z.object({ ttlMs: count, heartbeatMs: count, skewMs: count }),
+  retention: z.object({
+    /** The newest versions that differ in what they applied or excluded are kept: so many of them. */
+    versionsKept: z.number().int().min(1),
+    /** A version is kept at least so long after the next one took its place. */
+    versionsKeptMs: count,
+    /** An applied bundle is kept at least so long after its registration; null = for ever. */
+    deltasKeptMs: count.nullable(),
+    /** Between a plan of the collector and the deletion of what it names. */
+    graceMs: count,
+  }),
   selfSha256: sha256Hex,
 });
 /** How a collection is kept: may change, by compare-and-swap. */
@@ -95,6 +117,12 @@ export const DEFAULT_POLICY: Omit<Policy, "selfSha256"> = {
     bytesMax: 1024 * 1024 * 1024,
   },
   lease: { ttlMs: 30_000, heartbeatMs: 10_000, skewMs: 2_000 },
+  retention: {
+    versionsKept: 10,
+    versionsKeptMs: 7 * 24 * 3600 * 1000,
+    deltasKeptMs: 30 * 24 * 3600 * 1000,
+    graceMs: 3600 * 1000,
+  },
 };
 
 const deltaManifest = z.object({
@@ -159,6 +187,8 @@ const exclusion = z.object({
 export type Exclusion = z.infer<typeof exclusion>;
 
 const versionRef = z.object({ version: count, commitId: z.string(), manifest: objectRef });
+/** A version and the manifest that is all of it. */
+export type VersionRef = z.infer<typeof versionRef>;
 
 const snapshotManifest = z.object({
   ...header,
@@ -294,3 +324,63 @@ const guard = z.object({
 export type Guard = z.infer<typeof guard>;
 export const parseGuard = (bytes: Uint8Array, what: string): Guard =>
   parseAs(guard, what, bytes, false);
+
+const pin = z.object({
+  /** Who holds the version; unpinning needs the same name. */
+  owner: z.string().min(1),
+  reason: z.string(),
+  pinnedAt: z.string(),
+  /** Of a rollback: the version that its flip replaces. Any later version resolves the pin. */
+  baseVersion: count.nullable(),
+});
+/** Somebody's hold on a version. */
+export type Pin = z.infer<typeof pin>;
+
+const versionItem = z.object({
+  ...header,
+  version: count,
+  commitId: z.string(),
+  /** Given up for good: nobody may pin it any more. */
+  retired: z.boolean(),
+  /** Null for a version that was retired without ever being pinned. */
+  manifest: objectRef.nullable(),
+  pins: z.array(pin),
+});
+/** The log's item about a version that was pinned or retired. */
+export type VersionItem = z.infer<typeof versionItem>;
+
+/** The item of a version of which the log knows nothing yet. */
+export const newVersionItem = (key: Pick<VersionItem, "version" | "commitId">): VersionItem => ({
+  format: FORMAT,
+  requires: [],
+  ...key,
+  retired: false,
+  manifest: null,
+  pins: [],
+});
+
+export const parseVersionItem = (bytes: Uint8Array, what: string): VersionItem =>
+  parseAs(versionItem, what, bytes, false);
+
+const collectorPlan = z.object({
+  ...header,
+  kind: z.literal("collector-plan"),
+  collection: z.string(),
+  storeId: z.string(),
+  shard: z.string(),
+  planId: z.string(),
+  candidates: z.array(
+    z.object({
+      key: z.string(),
+      why: z.enum(CANDIDATE_REASONS),
+      /** When a plan first named it, by the store's clock; null = by this one. */
+      sinceMs: z.number().nullable(),
+    }),
+  ),
+  selfSha256: sha256Hex,
+});
+/** What a collector would delete, and since when: written once, replaced by the next plan. */
+export type CollectorPlan = z.infer<typeof collectorPlan>;
+export type CandidateReason = (typeof CANDIDATE_REASONS)[number];
+export const parseCollectorPlan = (bytes: Uint8Array, what: string): CollectorPlan =>
+  parseAs(collectorPlan, what, bytes, true);

@@ -40,3 +40,29 @@ export const segmentKey = (
 /** `<collection>/<storeId>/<shard>`: the log partition of a shard. */
 export const shardPartition = (shard: ShardRef): string =>
   `${shard.collection}/${shard.storeId}/${shard.shard}`;
+
+/** Plans of the collector. */
+export const plansPrefix = (shard: ShardRef): string => `${shardPrefix(shard)}plans/`;
+
+export const planKey = (shard: ShardRef, planId: string): string =>
+  `${plansPrefix(shard)}${planId}.json`;
+
+/** The run id of a bundle's key; undefined when it is none. */
+export function runIdOfKey(shard: ShardRef, key: string): string | undefined {
+  const prefix = deltasPrefix(shard);
+  const name = key.startsWith(prefix) ? key.slice(prefix.length) : "";
+  return /^[0-9a-f-]{36}\.tar$/.test(name) ? name.slice(0, -".tar".length) : undefined;
+}
+
+/** The version that an object under `snapshots/` was written for; undefined when its key is none of ours. */
+export function versionOfKey(
+  shard: ShardRef,
+  key: string,
+): { readonly version: number; readonly commitId: string } | undefined {
+  const prefix = snapshotsPrefix(shard);
+  if (!key.startsWith(prefix)) return undefined;
+  const [, version, commitId] =
+    /^(\d{1,15})-([0-9a-f]{16})\/[^/]+$/.exec(key.slice(prefix.length)) ?? [];
+  if (version === undefined || commitId === undefined) return undefined;
+  return { version: Number(version), commitId };
+}

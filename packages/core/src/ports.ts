@@ -7,7 +7,16 @@
 
 import type { DigestSums } from "./digest.ts";
 import type { DropRule, MergeAccount } from "./fold.ts";
-import type { Guard, ObjectRef, Run, SegmentDescriptor, VectorField } from "./formats.ts";
+import type {
+  Guard,
+  ObjectRef,
+  Pin,
+  Run,
+  SegmentDescriptor,
+  VectorField,
+  VersionItem,
+  VersionRef,
+} from "./formats.ts";
 import type { RowCounts, SegmentContent } from "./row.ts";
 
 /** One shard of one incarnation of a collection. */
@@ -89,8 +98,8 @@ export interface Head {
   readonly runsHash: string;
   /** Run ids below this one are refused: their log items may be gone. */
   readonly floor: string;
-  /** An exclusion is about to flip; conditional deletes wait. */
-  readonly excluding: boolean;
+  /** The commit that is about to flip an exclusion: conditional deletes wait. Null when there is none. */
+  readonly excluding: string | null;
   /** Raised by each exclusion that was resolved. */
   readonly excludeRev: number;
 }
@@ -143,6 +152,15 @@ export interface Applied {
   readonly appliedThrough: number;
 }
 
+/** Names a version; attempts that lost have version numbers of others, but a commit id of their own. */
+export interface VersionKey {
+  readonly version: number;
+  readonly commitId: string;
+}
+
+export type PinOutcome = { readonly outcome: "pinned" } | { readonly outcome: "retired" };
+export type RetireOutcome = { readonly outcome: "retired" } | { readonly outcome: "pinned" };
+
 export interface RunLog {
   /** Creates HEAD if absent; only the creation of a collection calls it. */
   createShard(shard: ShardRef, head: Head): Promise<"created" | "exists">;
@@ -165,8 +183,23 @@ export interface RunLog {
   readApplied(shard: ShardRef): Promise<Applied | undefined>;
   /** Never lowers: a smaller version changes nothing. */
   raiseApplied(shard: ShardRef, applied: Applied): Promise<void>;
-  /** Sets `excluding`, or clears it and raises `excludeRev`. */
-  setExcluding(shard: ShardRef, excluding: boolean): Promise<void>;
+  /** Announces that a commit will exclude runs; takes the place of an earlier announcement. */
+  announceExclusion(shard: ShardRef, commitId: string): Promise<void>;
+  /** Raises `excludeRev` and takes the announcement back if it still is this commit's. */
+  resolveExclusion(shard: ShardRef, commitId: string): Promise<void>;
+  /** Holds a version for an owner, unless it is retired; the same owner again changes nothing. */
+  pinVersion(shard: ShardRef, version: VersionRef, pin: Pin): Promise<PinOutcome>;
+  /** An owner that holds nothing is no error. */
+  unpinVersion(shard: ShardRef, version: VersionKey, owner: string): Promise<void>;
+  /** Gives a version up for good, unless somebody has pinned it. */
+  retireVersion(shard: ShardRef, version: VersionKey): Promise<RetireOutcome>;
+  /** What is known of versions that were ever pinned or retired: ascending, at most `limit`; consistent. */
+  listVersions(
+    shard: ShardRef,
+    options: { readonly after?: VersionKey; readonly limit: number },
+  ): Promise<readonly VersionItem[]>;
+  /** Drops the item of a retired version of which nothing is left; any other stays. */
+  forgetVersion(shard: ShardRef, version: VersionKey): Promise<void>;
   readGuard(key: GuardKey): Promise<Guard | undefined>;
   /** Guards of a family by URI, ascending, after `after`, at most `limit`. */
   listGuards(

@@ -57,7 +57,7 @@ export async function releaseAndHint(ports: Ports, lease: Lease): Promise<void> 
     if (head === undefined) return;
     // A hint that met our lease was dropped: whoever releases looks again.
     const behind = head.sequence > pointer.appliedThrough;
-    if (behind || head.excluding) await ports.hints.send(lease.shard);
+    if (behind || head.excluding !== null) await ports.hints.send(lease.shard);
   } catch (error) {
     // The result of the compaction stands; the sweep hints what is forgotten.
     ports.logger.log("warn", "release failed", {

@@ -88,7 +88,7 @@ describe("followRun()", () => {
 });
 
 describe("reached()", () => {
-  const head = { sequence: 9, runsHash: "", floor: "", excluding: false, excludeRev: 0 };
+  const head = { sequence: 9, runsHash: "", floor: "", excluding: null, excludeRev: 0 };
   const risen = { ...head, floor: "run-5" };
   const pointer = { appliedThrough: 6, runsHash: "of run 6" } as Pointer;
 

@@ -20,7 +20,7 @@ const NO_HEAD: Head = {
   sequence: Number.MAX_SAFE_INTEGER,
   runsHash: "",
   floor: "",
-  excluding: false,
+  excluding: null,
   excludeRev: 0,
 };
 

@@ -154,7 +154,7 @@ function reportBelonging(context: ShardContext, { applied, pointer, head }: Shar
     sequence: pointer.appliedThrough,
     runsHash: pointer.runsHash,
     floor: "",
-    excluding: false,
+    excluding: null,
     excludeRev: 0,
   };
   const outdated = belongingProblem(context, pointer, reached, applied.version);

@@ -16,7 +16,7 @@ CREATE TABLE heads (
   sequence INTEGER NOT NULL,
   runs_hash TEXT NOT NULL,
   floor TEXT NOT NULL,
-  excluding INTEGER NOT NULL,
+  excluding TEXT,
   exclude_rev INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE runs (
@@ -32,6 +32,14 @@ CREATE TABLE run_ids (
   run_id TEXT NOT NULL,
   sequence INTEGER,
   PRIMARY KEY (partition, run_id)
+) WITHOUT ROWID;
+-- versions that were ever pinned or retired
+CREATE TABLE versions (
+  partition TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  commit_id TEXT NOT NULL,
+  item TEXT NOT NULL,
+  PRIMARY KEY (partition, version, commit_id)
 ) WITHOUT ROWID;
 CREATE TABLE applied (
   partition TEXT PRIMARY KEY,

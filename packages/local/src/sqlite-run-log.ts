@@ -18,6 +18,7 @@ import {
 } from "@silt/core";
 import { checkTransaction } from "./check-transaction.ts";
 import type { SqliteConnection } from "./sqlite-connection.ts";
+import { createSqliteVersionItems } from "./sqlite-version-items.ts";
 
 export interface SqliteRunLogOptions {
   /** Makes the shard's pointer durable: APPLIED must never be ahead of it after a power loss. */
@@ -67,17 +68,8 @@ export function createSqliteRunLog(db: SqliteConnection, options: SqliteRunLogOp
         ),
       );
     },
-    async setExcluding(shard, excluding) {
-      const changed = await db.write("mark an exclusion", () =>
-        db.run(
-          "UPDATE heads SET excluding = ?, exclude_rev = exclude_rev + ? WHERE partition = ?",
-          excluding ? 1 : 0,
-          excluding ? 0 : 1,
-          shardPartition(shard),
-        ),
-      );
-      if (changed === 0) throw headGone(shard);
-    },
+    ...exclusionMethods(db),
+    ...createSqliteVersionItems(db),
     readGuard: (key) => db.read("read a guard", () => guardOf(db, key)),
     listGuards: (family, page) =>
       db.read("list guards", () => {
@@ -92,6 +84,33 @@ export function createSqliteRunLog(db: SqliteConnection, options: SqliteRunLogOp
   };
 }
 
+function exclusionMethods(
+  db: SqliteConnection,
+): Pick<RunLog, "announceExclusion" | "resolveExclusion"> {
+  return {
+    async announceExclusion(shard, commitId) {
+      const changed = await db.write("announce an exclusion", () =>
+        db.run(
+          "UPDATE heads SET excluding = ? WHERE partition = ?",
+          commitId,
+          shardPartition(shard),
+        ),
+      );
+      if (changed === 0) throw headGone(shard);
+    },
+    async resolveExclusion(shard, commitId) {
+      const changed = await db.write("resolve an exclusion", () =>
+        db.run(
+          "UPDATE heads SET excluding = nullif(excluding, ?), exclude_rev = exclude_rev + 1 WHERE partition = ?",
+          commitId,
+          shardPartition(shard),
+        ),
+      );
+      if (changed === 0) throw headGone(shard);
+    },
+  };
+}
+
 function headGone(shard: ShardRef): SiltError {
   return new SiltError(
     "corrupt",
@@ -103,7 +122,7 @@ interface HeadRow {
   readonly sequence: number;
   readonly runs_hash: string;
   readonly floor: string;
-  readonly excluding: number;
+  readonly excluding: string | null;
   readonly exclude_rev: number;
 }
 
@@ -118,7 +137,7 @@ function headOf(db: SqliteConnection, shard: ShardRef): Head | undefined {
     sequence,
     runsHash: runs_hash,
     floor,
-    excluding: excluding === 1,
+    excluding,
     excludeRev: exclude_rev,
   };
 }
@@ -131,7 +150,7 @@ function insertHead(db: SqliteConnection, shard: ShardRef, head: Head): "created
     head.sequence,
     head.runsHash,
     head.floor,
-    head.excluding ? 1 : 0,
+    head.excluding,
     head.excludeRev,
   );
   return inserted === 1 ? "created" : "exists";
@@ -231,7 +250,7 @@ function apply(db: SqliteConnection, { appends, guards }: LogTransaction): void 
       next.sequence,
       next.runsHash,
       next.floor,
-      next.excluding ? 1 : 0,
+      next.excluding,
       next.excludeRev,
       partition,
     );

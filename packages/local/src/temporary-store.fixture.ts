@@ -21,7 +21,7 @@ export const NEW_HEAD: Head = {
   sequence: 0,
   runsHash: EMPTY_RUNS_HASH,
   floor: "",
-  excluding: false,
+  excluding: null,
   excludeRev: 0,
 };
 

@@ -83,7 +83,7 @@ async function decide(
   const views = await reader.views({ fresh: true });
   try {
     // An exclusion that is about to flip may bring back what a run to be excluded has hidden.
-    if (views.some(({ head }) => head.excluding)) return "excluding";
+    if (views.some(({ head }) => head.excluding !== null)) return "excluding";
     const contents = views.flatMap((view) => deletesIn(identity, view, where));
     const touched = new Set(contents.map(({ shard }) => shard));
     const heads = new Map(

@@ -7,12 +7,15 @@ import {
   type GuardKey,
   type Head,
   type LogTransaction,
+  newVersionItem,
   type Run,
   type RunIdState,
   type RunLog,
   type ShardRef,
   SiltError,
   shardPartition,
+  type VersionItem,
+  type VersionKey,
 } from "@silt/core";
 
 interface ShardState {
@@ -20,7 +23,12 @@ interface ShardState {
   applied: Applied | undefined;
   readonly runs: Run[];
   readonly runIds: Map<string, RunIdState>;
+  /** By {@link versionName}. */
+  readonly versions: Map<string, VersionItem>;
 }
+
+const versionName = ({ version, commitId }: VersionKey) =>
+  `${String(version).padStart(16, "0")}-${commitId}`;
 
 const guardKey = ({ family, uri }: GuardKey) => `${family} ${uri}`;
 const byUtf8 = (a: Guard, b: Guard) => Buffer.compare(Buffer.from(a.uri), Buffer.from(b.uri));
@@ -33,7 +41,13 @@ class LogState {
     const partition = shardPartition(shard);
     let state = this.#shards.get(partition);
     if (state === undefined) {
-      state = { head: undefined, applied: undefined, runs: [], runIds: new Map() };
+      state = {
+        head: undefined,
+        applied: undefined,
+        runs: [],
+        runIds: new Map(),
+        versions: new Map(),
+      };
       this.#shards.set(partition, state);
     }
     return state;
@@ -71,6 +85,59 @@ function refusalOf(log: LogState, { appends, guards }: LogTransaction): CommitOu
     }
   }
   return undefined;
+}
+
+function headOf(log: LogState, shard: ShardRef): Head {
+  const { head } = log.of(shard);
+  if (head !== undefined) return head;
+  throw new SiltError("corrupt", `Cannot use shard "${shardPartition(shard)}": it has no HEAD`);
+}
+
+/** The log's items about versions. */
+function versionMethods(
+  log: LogState,
+): Pick<
+  RunLog,
+  "pinVersion" | "unpinVersion" | "retireVersion" | "listVersions" | "forgetVersion"
+> {
+  return {
+    async pinVersion(shard, { version, commitId, manifest }, pin) {
+      const { versions } = log.of(shard);
+      const name = versionName({ version, commitId });
+      const item = versions.get(name) ?? newVersionItem({ version, commitId });
+      if (item.retired) return { outcome: "retired" };
+      const held = item.pins.some(({ owner }) => owner === pin.owner);
+      versions.set(name, { ...item, manifest, pins: held ? item.pins : [...item.pins, pin] });
+      return { outcome: "pinned" };
+    },
+    async unpinVersion(shard, key, owner) {
+      const { versions } = log.of(shard);
+      const item = versions.get(versionName(key));
+      if (item === undefined) return;
+      const pins = item.pins.filter((pin) => pin.owner !== owner);
+      versions.set(versionName(key), { ...item, pins });
+    },
+    async retireVersion(shard, key) {
+      const { versions } = log.of(shard);
+      const item = versions.get(versionName(key)) ?? newVersionItem(key);
+      if (item.pins.length > 0) return { outcome: "pinned" };
+      versions.set(versionName(key), { ...item, retired: true });
+      return { outcome: "retired" };
+    },
+    async listVersions(shard, { after, limit }) {
+      const { versions } = log.of(shard);
+      const names = [...versions.keys()].sort();
+      const first = after === undefined ? "" : versionName(after);
+      return names
+        .filter((name) => name > first)
+        .slice(0, limit)
+        .map((name) => versions.get(name) as VersionItem);
+    },
+    async forgetVersion(shard, key) {
+      const { versions } = log.of(shard);
+      if (versions.get(versionName(key))?.retired === true) versions.delete(versionName(key));
+    },
+  };
 }
 
 /** A RunLog in Maps; each method acts in one step. */
@@ -119,17 +186,15 @@ export function createMemoryRunLog(): RunLog {
         state.applied = applied;
       }
     },
-    async setExcluding(shard, excluding) {
-      const state = log.of(shard);
-      if (state.head === undefined) {
-        throw new SiltError(
-          "corrupt",
-          `Cannot use shard "${shardPartition(shard)}": it has no HEAD`,
-        );
-      }
-      const excludeRev = state.head.excludeRev + (excluding ? 0 : 1);
-      state.head = { ...state.head, excluding, excludeRev };
+    async announceExclusion(shard, commitId) {
+      log.of(shard).head = { ...headOf(log, shard), excluding: commitId };
     },
+    async resolveExclusion(shard, commitId) {
+      const head = headOf(log, shard);
+      const excluding = head.excluding === commitId ? null : head.excluding;
+      log.of(shard).head = { ...head, excluding, excludeRev: head.excludeRev + 1 };
+    },
+    ...versionMethods(log),
     readGuard: async (key) => log.guards.get(guardKey(key)),
     listGuards: async (family, { after, limit }) =>
       [...log.guards.values()]

@@ -14,6 +14,7 @@ import {
 } from "./run-log-fixture.ts";
 import { refusalClaims } from "./run-log-refusals.ts";
 import { createSeededRandom } from "./seeded-random.ts";
+import { versionItemsClaims } from "./version-items-claims.ts";
 
 export interface OpenedRunLog {
   readonly log: RunLog;
@@ -48,6 +49,7 @@ export function runLogContract(name: string, open: () => Promise<OpenedRunLog>):
     registrations(() => fixture);
     abandonment(() => fixture);
     notes(() => fixture);
+    versionItemsClaims(() => fixture);
     guards(() => fixture);
   });
 }
@@ -198,18 +200,30 @@ function notes(fixture: () => RunLogFixture): void {
     expect(await log.readApplied(WORDS)).toBeUndefined();
   });
 
-  it("setExcluding() marks HEAD, and clearing raises excludeRev", async () => {
+  it("announceExclusion() marks HEAD, and resolveExclusion() raises excludeRev", async () => {
     const { log } = fixture();
-    await log.setExcluding(LINES, true);
-    expect(await log.readHead(LINES)).toEqual({ ...NEW_HEAD, excluding: true });
-    await log.setExcluding(LINES, false);
+    await log.announceExclusion(LINES, "a");
+    expect(await log.readHead(LINES)).toEqual({ ...NEW_HEAD, excluding: "a" });
+    await log.resolveExclusion(LINES, "a");
     expect(await log.readHead(LINES)).toEqual({ ...NEW_HEAD, excludeRev: 1 });
     expect(await log.readHead(WORDS)).toEqual(NEW_HEAD);
   });
 
-  it("setExcluding() on a shard without HEAD is corrupt, and makes none", async () => {
+  it("resolveExclusion() leaves the announcement of a newer commit alone", async () => {
     const { log } = fixture();
-    await expect(log.setExcluding(NOWHERE, true)).rejects.toMatchObject({ kind: "corrupt" });
+    await log.announceExclusion(LINES, "a");
+    await log.announceExclusion(LINES, "b");
+    await log.resolveExclusion(LINES, "a");
+    expect(await log.readHead(LINES)).toEqual({ ...NEW_HEAD, excluding: "b", excludeRev: 1 });
+    await log.resolveExclusion(LINES, "b");
+    expect(await log.readHead(LINES)).toEqual({ ...NEW_HEAD, excludeRev: 2 });
+  });
+
+  it("an exclusion of a shard without HEAD is corrupt, and makes none", async () => {
+    const { log } = fixture();
+    const corrupt = { kind: "corrupt" };
+    await expect(log.announceExclusion(NOWHERE, "a")).rejects.toMatchObject(corrupt);
+    await expect(log.resolveExclusion(NOWHERE, "a")).rejects.toMatchObject(corrupt);
     expect(await log.readHead(NOWHERE)).toBeUndefined();
   });
 }

@@ -149,7 +149,7 @@ export function refusalClaims(fixture: () => RunLogFixture): void {
     const spoiled: readonly Partial<Head>[] = [
       { runsHash: sha256Of("restored") },
       { floor: "0" },
-      { excluding: true },
+      { excluding: "commit-a" },
       { excludeRev: 1 },
     ];
     for (const difference of spoiled) {
