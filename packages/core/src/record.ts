@@ -61,6 +61,21 @@ export function metadataProblem(
   metadata: unknown,
   nulls: "allowed" | "refused",
 ): string | undefined {
+  const unfit = metadataShapeProblem(metadata, nulls);
+  if (unfit !== undefined) return unfit;
+  return exceedsBytes(canonicalJson(metadata), METADATA_BYTES_MAX)
+    ? `"metadata" is over 64 KiB`
+    : undefined;
+}
+
+/**
+ * {@link metadataProblem} without the limit of size, which holds for what one write brings: several
+ * patches of one record may make more of it.
+ */
+export function metadataShapeProblem(
+  metadata: unknown,
+  nulls: "allowed" | "refused",
+): string | undefined {
   if (metadata === null || typeof metadata !== "object" || Array.isArray(metadata)) {
     return `"metadata" is not an object`;
   }
@@ -81,7 +96,6 @@ export function metadataProblem(
       return `"metadata" key "${key}" is a ${typeof value}`;
     }
   }
-  if (exceedsBytes(canonicalJson(metadata), METADATA_BYTES_MAX)) return `"metadata" is over 64 KiB`;
   return undefined;
 }
 

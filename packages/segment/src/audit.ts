@@ -9,7 +9,7 @@ import {
   isSiltError,
   type Logger,
   lanesOf,
-  metadataProblem,
+  metadataShapeProblem,
   type RowCounts,
   reasonOf,
   type SegmentOwner,
@@ -36,6 +36,7 @@ import {
   openForReading,
   type SqliteDatabase,
 } from "./sqlite-file.ts";
+import { isStoredText, oversizeProblem } from "./stored-bounds.ts";
 
 /** What a file was found to hold; `problems` is empty when it is sound. */
 export interface SegmentAudit {
@@ -48,6 +49,12 @@ export interface SegmentAudit {
 
 /** More of the same would not help anyone. */
 const PROBLEMS_MAX = 10;
+/** Of a strange value in a message; messages about a bundle are kept for good. */
+const SHOWN_CHARS_MAX = 80;
+const META_BYTES_MAX = 64 * 1024;
+const KINDS = ["delta", "segment", "export"];
+
+const shown = (value: unknown): string => String(value).slice(0, SHOWN_CHARS_MAX).toWellFormed();
 
 /** Reads one file whole and checks all that can be checked in it: the trust of every merge and reader. */
 export function auditSegment(
@@ -80,6 +87,8 @@ export function auditSegment(
     if (range === undefined) {
       return { problems: ["the range of runs in its meta table is none"], meta, ...nothing };
     }
+    const oversize = oversizeProblem(db, (meta as SegmentMeta).kind);
+    if (oversize !== undefined) return { problems: [oversize], meta, ...nothing };
     const rules = {
       range,
       field: owner.vectors[0] as VectorField,
@@ -119,8 +128,10 @@ function headProblems(db: SqliteDatabase): string[] {
 /** The `meta` table, or undefined when a key is missing or strange. */
 export function readMeta(db: SqliteDatabase): SegmentMeta | undefined {
   const found = db
-    .prepare<[number], { key: string; value: string }>("SELECT key, value FROM meta LIMIT ?")
-    .all(META_KEYS.length + 1);
+    .prepare<[number, number, number], { key: string; value: string }>(
+      "SELECT key, value FROM meta WHERE octet_length(key) <= ? AND octet_length(value) <= ? LIMIT ?",
+    )
+    .all(META_BYTES_MAX, META_BYTES_MAX, META_KEYS.length + 1);
   if (found.length !== META_KEYS.length) return undefined;
   const byKey = new Map(found.map((row) => [row.key, row.value]));
   if (!META_KEYS.every((key) => typeof byKey.get(key) === "string")) return undefined;
@@ -133,6 +144,9 @@ function metaProblems(
   expect: Partial<SegmentMeta>,
 ): string[] {
   if (meta === undefined) return ["the meta table is not that of a Silt file"];
+  if (!KINDS.includes(meta.kind)) {
+    return [`meta kind is ${shown(meta.kind)}, expected one of ${KINDS.join(", ")}`];
+  }
   const wanted: Partial<SegmentMeta> = {
     format: "1",
     requires: "[]",
@@ -143,7 +157,7 @@ function metaProblems(
     ...expect,
   };
   return META_KEYS.filter((key) => wanted[key] !== undefined && wanted[key] !== meta[key]).map(
-    (key) => `meta ${key} is ${meta[key]}, expected ${wanted[key]}`,
+    (key) => `meta ${key} is ${shown(meta[key])}, expected ${wanted[key]}`,
   );
 }
 
@@ -179,6 +193,7 @@ type RawRow = [
   document: unknown,
   metadata: unknown,
   embedding: unknown,
+  row: unknown,
 ];
 
 interface RowRules {
@@ -191,11 +206,12 @@ function auditRows(db: SqliteDatabase, rules: RowRules, problems: string[]) {
   const rows = { put: 0, patch: 0, delete: 0 };
   let v = ZERO_LANES;
   let t = ZERO_LANES;
-  const select = db.prepare(`SELECT ${ROW_COLUMNS} FROM rows`).raw().safeIntegers();
+  const select = db.prepare(`SELECT ${ROW_COLUMNS}, row FROM rows`).raw().safeIntegers();
+  const isText = textCheckOf(db);
   for (const raw of select.iterate() as IterableIterator<RawRow>) {
-    const found = rowProblem(raw, rules);
+    const found = isText(raw) ? rowProblem(raw, rules) : "its text is not UTF-8";
     if (typeof found === "string") {
-      problems.push(`row "${String(raw[1]).slice(0, 80)}": ${found}`);
+      problems.push(`row "${shown(raw[1])}": ${found}`);
       if (problems.length >= PROBLEMS_MAX) break;
       continue;
     }
@@ -207,12 +223,28 @@ function auditRows(db: SqliteDatabase, rules: RowRules, problems: string[]) {
   return { problems, rows, replaced, sums: { v, t } };
 }
 
+/** Says of a row whether its texts are what the file holds. */
+function textCheckOf(db: SqliteDatabase): (raw: RawRow) => boolean {
+  const names = ["id", "parent", "document", "metadata"] as const;
+  const bytes = db.prepare<[unknown], Record<string, unknown>>(
+    `SELECT ${names.map((name) => `CAST(${name} AS BLOB) AS ${name}`).join(", ")} FROM rows WHERE row = ?`,
+  );
+  return ([, id, parent, , , , , , document, metadata, , row]) =>
+    [id, parent, document, metadata].every((text, index) =>
+      isStoredText(text, () => bytes.get(row)?.[names[index] as string]),
+    );
+}
+
 function auditReplaced(db: SqliteDatabase, rules: RowRules, problems: string[]): number {
   let replaced = 0;
-  const select = db.prepare("SELECT parent, sequence FROM replaced").raw().safeIntegers();
-  for (const [parent, sequence] of select.iterate() as IterableIterator<[unknown, unknown]>) {
+  const select = db
+    .prepare("SELECT parent, sequence, CAST(parent AS BLOB) FROM replaced")
+    .raw()
+    .safeIntegers();
+  for (const [parent, sequence, bytes] of select.iterate() as IterableIterator<unknown[]>) {
     const found =
       idProblem(parent, "replaced parent") ??
+      (isStoredText(parent, () => bytes) ? undefined : "a replaced parent is not UTF-8") ??
       rules.placement.replaced(parent as string) ??
       (isWithin(sequence, rules.range) ? undefined : `replaced parent has sequence ${sequence}`);
     if (found !== undefined && problems.length < PROBLEMS_MAX) problems.push(found);
@@ -281,7 +313,7 @@ function storedMetadataProblem(metadata: unknown, operation: "put" | "patch"): s
   } catch {
     return "its metadata is no JSON";
   }
-  const unfit = metadataProblem(parsed, operation === "patch" ? "allowed" : "refused");
+  const unfit = metadataShapeProblem(parsed, operation === "patch" ? "allowed" : "refused");
   if (unfit !== undefined) return unfit;
   return canonicalJson(parsed) === metadata ? undefined : "its metadata is not canonical JSON";
 }

@@ -128,6 +128,14 @@ describe("mergeSegments()", () => {
     expect(live(merged).get("a")).toMatchObject({ document: "new", sequence: 3 });
   });
 
+  it("I7 patches that together make a record's metadata larger than one write may bring are merged", () => {
+    const large = (key: string) => Object.fromEntries([[key, "x".repeat(60_000)]]);
+    const record = run(1, [put("a", null, { metadata: large("first") })]);
+    const patches = [run(2, [patch("a", large("second"))]), run(3, [patch("a", large("third"))])];
+    const merged = merge([record, merge(patches)]);
+    expect(Object.keys(metadataOf(merged, "a") ?? {})).toEqual(["first", "second", "third"]);
+  });
+
   it("a patch reaches a record in an old segment, and no record that was deleted before it", () => {
     const old = merge([run(1, [put("a"), put("b"), put("c", "p")])]);
     const deletes = merge([run(2, [gone("b")], ["p"])]);

@@ -155,7 +155,34 @@ describe("F32 a hostile SQLite file is poison", () => {
     ["another parent than the digest's", row("parent = 'q'"), /vector digest/],
     ["another document than the digest's", row("document = 'three teas'"), /text digest/],
     ["another id than the digest's", row("id = 'z'"), /digest/],
-    ["oversized metadata", row(`metadata = '{"k":"${"x".repeat(70_000)}"}'`), /over 64 KiB/],
+    [
+      "metadata that no patches add up to",
+      row(`metadata = '{"k":"${"x".repeat(17 * 1024 * 1024)}"}'`),
+      /"metadata" is over 16777216 bytes/,
+    ],
+    ["a document of megabytes", row("document = zeroblob(2000000)"), /"document" is over 1048576/],
+    ["a number of a megabyte", row("ta = zeroblob(1000000)"), /"ta" is over 20 bytes/],
+    ["a strange value in meta", sql("UPDATE meta SET value = zeroblob(1000000)"), /meta table/],
+    [
+      "an id that is not UTF-8",
+      row("id = CAST(x'ff' AS TEXT)"),
+      /row "\ufffd": its text is not UTF-8/,
+    ],
+    [
+      "a document that is not UTF-8, at the end",
+      row("document = CAST(x'61f09f98' AS TEXT)"),
+      /row "a": its text is not UTF-8/,
+    ],
+    [
+      "a replaced parent that is not UTF-8",
+      sql("UPDATE replaced SET parent = CAST(x'ff' AS TEXT)"),
+      /replaced parent is not UTF-8/,
+    ],
+    [
+      "a replaced parent that is too long",
+      sql("UPDATE replaced SET parent = zeroblob(1025)"),
+      /replaced parent: "parent" is over 1024 bytes/,
+    ],
     ["metadata that is not flat", row(`metadata = '{"k":{"deep":1}}'`), /not flat/],
     ["metadata with null in a put", row(`metadata = '{"k":null}'`), /is null/],
     [
@@ -166,7 +193,11 @@ describe("F32 a hostile SQLite file is poison", () => {
     ["metadata that is no JSON", row("metadata = '{'"), /no JSON/],
     ["metadata that is no text", row("metadata = x'7b7d'"), /metadata is no text/],
     ["no metadata", row("metadata = NULL"), /metadata is no text/],
-    ["oversized document", row(`document = '${"x".repeat(1024 * 1024 + 1)}'`), /over 1 MiB/],
+    [
+      "oversized document",
+      row(`document = '${"x".repeat(1024 * 1024 + 1)}'`),
+      /over 1048576 bytes/,
+    ],
     ["document that is no text", row("document = x'00'"), /"document" is not a string/],
     ["oversized id", row(`id = '${"x".repeat(1_025)}'`), /over 1024 bytes/],
     ["empty id", row("id = ''"), /"id" is empty/],
