@@ -138,6 +138,34 @@ describe("F32 a hostile SQLite file is poison", () => {
     ],
     ["another table", sql("CREATE TABLE more (x)"), /schema is not that/],
     ["no index", sql("DROP INDEX rows_id"), /schema is not that/],
+    [
+      "more tables than a schema page holds",
+      (db) => {
+        for (let table = 0; table < 1_000; table++) db.exec(`CREATE TABLE more_${table} (x)`);
+      },
+      /schema is larger than that of a Silt file/,
+    ],
+    [
+      "a statement of a megabyte",
+      sql(`CREATE TABLE more (x /* ${"x".repeat(900_000)} */)`),
+      /schema has a statement of 900\d{3} bytes/,
+    ],
+    [
+      "other pages",
+      (db) => {
+        db.pragma("page_size = 4096");
+        db.exec("VACUUM");
+      },
+      /pages have 4096 bytes, expected 16384/,
+    ],
+    [
+      "auto_vacuum",
+      (db) => {
+        db.pragma("auto_vacuum = FULL");
+        db.exec("VACUUM");
+      },
+      /no auto_vacuum/,
+    ],
     ["wrong application id", (db) => db.pragma("application_id = 1"), /application id is 1/],
     ["wrong schema version", (db) => db.pragma("user_version = 2"), /schema version is 2/],
     ["WAL mode", (db) => db.pragma("journal_mode = WAL"), /it is in WAL mode/],
@@ -255,6 +283,14 @@ describe("F32 a hostile SQLite file is poison", () => {
     });
   }
 
+  it("a reason that a bundle made long is cut: it is kept for good", async () => {
+    const metadata = `{"${"k".repeat(100_000)}":{}}`;
+    const { sqlite, manifest } = sampleDelta(place.scratch, row(`metadata = '${metadata}'`));
+    const reason = poisonReason(await place.receive(bundleOf(manifest, sqlite), manifest));
+    expect(reason).toMatch(/^row "a": "metadata" key "kkk/);
+    expect(reason.length).toBeLessThan(1_100);
+  });
+
   const with32 = (sqlite: Buffer, at: number, value: number) => {
     sqlite.writeUInt32BE(value, at);
     return sqlite;
@@ -271,8 +307,17 @@ describe("F32 a hostile SQLite file is poison", () => {
     [
       "a page size that does not exist",
       (sqlite) => with32(sqlite, 16, 0x00030101),
-      /not a database|malformed/,
+      /pages have 3 bytes/,
     ],
+    [
+      "reserved bytes in each page",
+      (sqlite) => {
+        sqlite[20] = 32;
+        return sqlite;
+      },
+      /reserves bytes of each page/,
+    ],
+    ["half of a page", (sqlite) => sqlite.subarray(0, 8_000), /ends within its first page/],
     [
       "half of its pages",
       (sqlite) => sqlite.subarray(0, sqlite.byteLength / 2),

@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { type Logger, reasonOf, SiltError } from "@silt/core";
 import Database from "better-sqlite3";
 import { environmentError } from "./file-hash.ts";
+import { layoutProblem } from "./page-layout.ts";
 import { APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION } from "./schema.ts";
 
 export type SqliteDatabase = Database.Database;
@@ -61,22 +62,31 @@ const UTF_8 = 1;
  * A file in WAL mode would get side files at the first look, and one in UTF-16 cannot be attached.
  */
 export function headerProblem(path: string): string | undefined {
-  const header = Buffer.alloc(HEADER_BYTES);
-  let bytes: number;
-  try {
-    const descriptor = openSync(path, "r");
-    bytes = readSync(descriptor, header, 0, HEADER_BYTES, 0);
-    closeSync(descriptor);
-  } catch (error) {
-    throw environmentError("read", path, error);
-  }
-  if (bytes < HEADER_BYTES || !header.toString("latin1").startsWith("SQLite format 3\0")) {
+  const header = firstPage(path);
+  if (
+    header.byteLength < HEADER_BYTES ||
+    !header.toString("latin1").startsWith("SQLite format 3\0")
+  ) {
     return "it is no SQLite file";
   }
   if (header[18] !== ROLLBACK_JOURNAL || header[19] !== ROLLBACK_JOURNAL) {
     return "it is in WAL mode, expected a closed file with a rollback journal";
   }
-  return header.readUInt32BE(56) === UTF_8 ? undefined : "its text is not UTF-8";
+  return header.readUInt32BE(56) === UTF_8 ? layoutProblem(header) : "its text is not UTF-8";
+}
+
+function firstPage(path: string): Buffer {
+  try {
+    const descriptor = openSync(path, "r");
+    try {
+      const page = Buffer.alloc(PAGE_BYTES);
+      return page.subarray(0, readSync(descriptor, page, 0, PAGE_BYTES, 0));
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    throw environmentError("read", path, error);
+  }
 }
 
 /** Runs `action`, noting what was done to which file and how long it took. */

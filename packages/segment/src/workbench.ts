@@ -33,6 +33,8 @@ import { rowOf, type StoredRow, writeContent } from "./segment-rows.ts";
 import { checkClosed, closeFile, openForBulk, openForReading, sqliteError } from "./sqlite-file.ts";
 import { SegmentWorker } from "./worker-pool.ts";
 
+const REASON_CHARS_MAX = 1_000;
+
 export interface SegmentEngineOptions {
   /** Where private folders are made; on the store's own device files can be linked, not copied. */
   readonly tempRoot?: string | (() => string);
@@ -205,7 +207,7 @@ class FolderWorkbench implements Workbench {
       signal,
     );
     rmSync(tarPath);
-    if (found.outcome === "poison") return found;
+    if (found.outcome === "poison") return { outcome: "poison", reason: keptReason(found.reason) };
     const { rows, replaced, sums } = found.audit;
     return {
       outcome: "sound",
@@ -305,6 +307,12 @@ class FolderWorkbench implements Workbench {
 interface FileHandle {
   readonly kind: "delta" | "segment";
   readonly path: string;
+}
+
+/** What is excluded is kept with its reason for good, so a hostile bundle must not choose its length. */
+function keptReason(reason: string): string {
+  const short = reason.slice(0, REASON_CHARS_MAX).toWellFormed();
+  return short.length < reason.length ? `${short}…` : short;
 }
 
 /** Only plain data crosses to the worker. */
