@@ -106,8 +106,11 @@ export function auditSegment(
   }
 }
 
-/** Whose file it is, and that its schema is exactly ours: no trigger, view or generated column. */
-function headProblems(db: SqliteDatabase): string[] {
+/**
+ * Whose file it is, and that its schema is exactly ours: no trigger, view or generated column. Nothing
+ * else may be asked of a file before.
+ */
+export function headProblems(db: SqliteDatabase): string[] {
   const applicationId = db.pragma("application_id", { simple: true });
   if (applicationId !== APPLICATION_ID) return [`application id is ${applicationId}, not Silt's`];
   const version = db.pragma("user_version", { simple: true });

@@ -272,14 +272,17 @@ function inputsToDamage() {
   ];
 }
 
-/** Merges with input `index` damaged by `sql`. */
-function mergeDamaged(index: number, sql: string) {
+/** Merges with one row of input `index` damaged by `sql`. */
+const mergeDamaged = (index: number, sql: string) =>
+  mergeForged(index, (db) => expect(db.prepare(sql).run().changes).toBe(1));
+
+function mergeForged(index: number, forge: (db: Database.Database) => void) {
   const sources = inputsToDamage().map(({ source }) => source);
   const source = sources[index] as (typeof sources)[number];
   const path = pathOf("damaged");
   copyFileSync(source.path, path);
   const db = new Database(path);
-  expect(db.prepare(sql).run().changes).toBe(1);
+  forge(db);
   db.close();
   sources[index] = { ...source, path };
   const range = { firstSequence: 1, lastSequence: 3 };
@@ -329,6 +332,17 @@ describe("mergeSegments() refuses", () => {
     expect(() => mergeDamaged(1, "UPDATE rows SET sequence = 9 WHERE id = 'd'")).toThrow(
       /id "d" lost its newest row/,
     );
+  });
+
+  it("F32 an input with a trigger or a view: nothing of it runs", () => {
+    const trigger = "CREATE TRIGGER evil AFTER INSERT ON rows BEGIN DELETE FROM rows; END";
+    const view = "DROP TABLE replaced; CREATE VIEW replaced AS SELECT 'p' AS parent, 1 AS sequence";
+    for (const sql of [trigger, view]) {
+      for (const index of [0, 1, 2]) {
+        const forged = () => mergeForged(index, (db) => db.exec(sql));
+        expect(forged).toThrow(/Cannot merge .*schema is not that of/);
+      }
+    }
   });
 
   it("I2 inputs that are out of order, overlap, or leave the range", () => {

@@ -19,7 +19,7 @@ import {
   type Tally,
   textDigest,
 } from "@silt/core";
-import { auditSegment } from "./audit.ts";
+import { auditSegment, headProblems } from "./audit.ts";
 import {
   checkBalance,
   checkNothingNewer,
@@ -33,7 +33,13 @@ import { create, type SumRow, supersede } from "./merge-account.ts";
 import { applyPatches } from "./merge-patches.ts";
 import { ROW_COLUMNS, sumLanesSql } from "./schema.ts";
 import { createIndexes, createTables, digestHalves, writeMeta } from "./segment-rows.ts";
-import { checkClosed, closeFile, openForBulk, type SqliteDatabase } from "./sqlite-file.ts";
+import {
+  checkClosed,
+  closeFile,
+  openForBulk,
+  openForReading,
+  type SqliteDatabase,
+} from "./sqlite-file.ts";
 
 export type { MergeSource, SequenceRange } from "./check-merge.ts";
 
@@ -60,6 +66,7 @@ export function mergeSegments(
 ): MergeResult {
   checkOrder(sources, range, path);
   const first = sources[0] as MergeSource;
+  for (const source of sources) checkSchema(source.path, logger);
   const db = startOutput(first, path, logger);
   let account = NO_ACCOUNT;
   try {
@@ -85,6 +92,17 @@ export function mergeSegments(
   }
   checkNothingNewer(sources, rule, path, logger);
   return finish(owner, sources, account, path, logger);
+}
+
+/** A segment comes with its hash alone: a trigger or a view in it would run as a part of the merge. */
+function checkSchema(path: string, logger: Logger): void {
+  const db = openForReading(path, logger);
+  try {
+    const [problem] = headProblems(db);
+    if (problem !== undefined) throw new SiltError("corrupt", `Cannot merge "${path}": ${problem}`);
+  } finally {
+    closeFile(db, logger);
+  }
 }
 
 /** A copy of an oldest segment, or an empty file when the oldest input is a delta. */

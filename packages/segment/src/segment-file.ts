@@ -1,6 +1,6 @@
 /** A closed segment or delta opened for reading: what readers and exports ask of one file. */
-import type { Logger, Row, RowCounts } from "@silt/core";
-import { readMeta } from "./audit.ts";
+import { type Logger, type Row, type RowCounts, SiltError } from "@silt/core";
+import { headProblems, readMeta } from "./audit.ts";
 import type { SegmentMeta } from "./schema.ts";
 import { rowOf, type StoredRow } from "./segment-rows.ts";
 import { closeFile, openForReading, type SqliteDatabase, sqliteError } from "./sqlite-file.ts";
@@ -33,7 +33,10 @@ export interface SegmentFile extends Disposable {
   counts(): RowCounts;
 }
 
-/** Opens a sound, closed file read-only. Throws `corrupt` when SQLite finds it damaged. */
+/**
+ * Opens a closed file read-only. Throws `corrupt` when SQLite finds it damaged, or its schema is not
+ * ours: a view in the place of a table runs whatever its author wrote, for as long as he likes.
+ */
 export function openSegmentFile(path: string, logger: Logger): SegmentFile {
   const db = openForReading(path, logger);
   const guarded = <T>(action: () => T): T => {
@@ -43,7 +46,22 @@ export function openSegmentFile(path: string, logger: Logger): SegmentFile {
       throw sqliteError("read segment", path, error);
     }
   };
-  return guarded(() => segmentFileOf(db, guarded, logger));
+  try {
+    return guarded(() => {
+      checkHead(db);
+      return segmentFileOf(db, guarded, logger);
+    });
+  } catch (error) {
+    closeFile(db, logger);
+    throw error;
+  }
+}
+
+function checkHead(db: SqliteDatabase): void {
+  const [problem] = headProblems(db);
+  if (problem !== undefined) {
+    throw new SiltError("corrupt", `Cannot read segment "${db.name}": ${problem}`);
+  }
 }
 
 function segmentFileOf(
