@@ -206,7 +206,15 @@ describe("I4 verifyStore() finds in a manifest whose hash is right", () => {
       (m) => ({
         ...m,
         excluded: [
-          { from: 9, to: 9, runIds: ["x"], reason: "r", excludedAt: "now", retriedBy: "y" },
+          {
+            from: 9,
+            to: 9,
+            runIds: ["x"],
+            cause: "poison",
+            reason: "r",
+            excludedAt: "now",
+            retriedBy: "y",
+          },
         ],
       }),
       MANIFEST,

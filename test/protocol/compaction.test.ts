@@ -246,8 +246,8 @@ describe("compactShard()", () => {
         },
       });
       await expect(compact(world, { ports })).rejects.toMatchObject({
-        kind: "corrupt",
-        message: expect.stringMatching(/reads back absent/),
+        kind: "unavailable",
+        message: expect.stringMatching(/it was there and is gone/),
       });
       expect(await traceOf(world)).toEqual(before);
     }

@@ -76,6 +76,7 @@ describe("a damaged bundle", () => {
         runIds: [bad.runId],
         reason: expect.stringMatching(/registered were/),
         excludedAt: expect.stringMatching(/^2026-/),
+        cause: "poison",
         retriedBy: null,
       },
     ]);

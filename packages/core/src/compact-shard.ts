@@ -29,16 +29,13 @@ import type {
 } from "./ports.ts";
 import { type ReceivedRun, receiveRuns } from "./receive-runs.ts";
 import { countRows } from "./row.ts";
-import { keepLease, releaseAndHint } from "./shard-lease.ts";
+import { type LeaseOptions, underLease } from "./shard-lease.ts";
 import { readShardState, type ShardState } from "./shard-state.ts";
 import { assert, SiltError } from "./silt-error.ts";
-import { readPointer } from "./snapshot-pointer.ts";
+import { unlessOvertaken } from "./snapshot-pointer.ts";
 import { appliedAfter, type MergeOutput, uploadVersion } from "./upload-version.ts";
 
-export interface CompactOptions {
-  /** Names the process in the lease and in messages. */
-  readonly holder: string;
-  readonly signal?: AbortSignal;
+export interface CompactOptions extends LeaseOptions {
   readonly onProgress?: (step: string, done: number, total: number) => void;
   /** Flip even when nothing is pending: whatever was based on the current version can then only lose. */
   readonly fence?: boolean;
@@ -76,34 +73,11 @@ export async function compactShard(
   shard: ShardRef,
   options: CompactOptions,
 ): Promise<CompactReport> {
-  options.signal?.throwIfAborted();
-  const before = await readPointer(ports.objects, shard);
-  const { ttlMs, skewMs, heartbeatMs } = policy.lease;
-  const acquired = await ports.leases.acquire(shard, {
-    holder: options.holder,
-    ttlMs,
-    skewMs,
-    aboveEpoch: before.pointer.epoch,
-  });
-  if (acquired.outcome === "held") {
-    return { ...unchanged("busy", before.pointer), holder: acquired.by };
-  }
-  const heartbeat = keepLease(ports, acquired.lease, ttlMs, heartbeatMs);
-  try {
-    const signal = AbortSignal.any([heartbeat.signal, ...(options.signal ? [options.signal] : [])]);
-    const attempt = {
-      ports,
-      identity,
-      policy,
-      shard,
-      lease: acquired.lease,
-      options: { ...options, signal },
-    };
-    return await compactUnderLease(attempt);
-  } finally {
-    heartbeat.stop();
-    await releaseAndHint(ports, acquired.lease);
-  }
+  const done = await underLease(ports, policy, shard, options, (lease, signal) =>
+    compactUnderLease({ ports, identity, policy, shard, lease, options: { ...options, signal } }),
+  );
+  if (done.outcome === "held") return { ...unchanged("busy", done.pointer), holder: done.by };
+  return done.value;
 }
 
 interface Attempt {
@@ -137,13 +111,23 @@ async function compactUnderLease(attempt: Attempt): Promise<CompactReport> {
     planCompaction(state.manifest, state.pending, policy.compaction, nowMs) ??
     (excluding !== null || options.fence ? planFence(state) : undefined);
   if (plan === undefined) return unchanged("nothing-to-do", pointer);
+  return unlessOvertaken(ports.objects, shard, state.base, () => carryOut(attempt, state, plan));
+}
+
+/** Steps 5 to 9 of a plan. */
+async function carryOut(
+  attempt: Attempt,
+  state: ShardState,
+  plan: CompactionPlan,
+): Promise<CompactReport> {
+  const { ports, options, shard, lease } = attempt;
   await using workbench = await ports.engine.openWorkbench();
   await checkDisk(workbench, plan, shard);
 
   const owner: SegmentOwner = { ...shard, vectors: attempt.identity.vectors };
   const received = await receiveRuns(ports, workbench, owner, plan.runs, state, options);
   const segments = await fetchSegments(attempt, workbench, owner, plan);
-  const excluded = nextExclusions(state.manifest, received, plan.runs, nowMs);
+  const excluded = nextExclusions(state.manifest, received, plan.runs, ports.clock.nowMs());
   const parts = { plan, received, segments, excluded, state };
   const result = await merge(attempt, workbench, owner, parts);
   options.signal.throwIfAborted();

@@ -178,9 +178,11 @@ const exclusion = z.object({
   from: z.number().int().positive(),
   to: z.number().int().positive(),
   runIds: z.array(z.string()),
+  /** `poison` may come back by a retry; a rollback is final, its sources are written again. */
+  cause: z.enum(["poison", "rollback"]),
   reason: z.string(),
   excludedAt: z.string(),
-  /** The run that brought the excluded one back; tombstones since `from` are kept until then. */
+  /** The run that brought poison back; tombstones since `from` are kept until then. */
   retriedBy: z.string().nullable(),
 });
 /** A range of runs that the snapshot leaves out, for good. */

@@ -29,6 +29,7 @@ export function nextExclusions(
         from: sequence,
         to: sequence,
         runIds: [runId],
+        cause: "poison",
         reason: run.reason,
         excludedAt,
         retriedBy: null,

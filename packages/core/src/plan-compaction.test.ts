@@ -158,6 +158,7 @@ describe("planCompaction()", () => {
       runIds: ["run-2"],
       reason: "damaged",
       excludedAt: at(since),
+      cause: "poison" as const,
       retriedBy: null,
     };
     const open = { segments: [aged], excluded: [excluded] };
@@ -232,6 +233,7 @@ describe("openExclusionStart()", () => {
     from,
     to: from,
     runIds: [],
+    cause: "poison" as const,
     reason: "",
     excludedAt: at(0),
     retriedBy,

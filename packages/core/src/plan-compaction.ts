@@ -18,9 +18,13 @@ export interface CompactionPlan {
   readonly bytes: number;
 }
 
+/** True while an excluded run may come back. */
+export const isOpenExclusion = ({ cause, retriedBy }: Exclusion): boolean =>
+  cause === "poison" && retriedBy === null;
+
 /** Tombstones of runs from here on must stay: an excluded run before them may still come back. */
 export function openExclusionStart(excluded: readonly Exclusion[]): number | undefined {
-  const open = excluded.filter((exclusion) => exclusion.retriedBy === null);
+  const open = excluded.filter(isOpenExclusion);
   return open.length === 0 ? undefined : Math.min(...open.map((exclusion) => exclusion.from));
 }
 

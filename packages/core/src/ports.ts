@@ -198,8 +198,6 @@ export interface RunLog {
     shard: ShardRef,
     options: { readonly after?: VersionKey; readonly limit: number },
   ): Promise<readonly VersionItem[]>;
-  /** Drops the item of a retired version of which nothing is left; any other stays. */
-  forgetVersion(shard: ShardRef, version: VersionKey): Promise<void>;
   readGuard(key: GuardKey): Promise<Guard | undefined>;
   /** Guards of a family by URI, ascending, after `after`, at most `limit`. */
   listGuards(

@@ -48,7 +48,7 @@ describe("storeImmutable()", () => {
   it("I1 reads back what it stored: a store that loses or changes it is found at once", async () => {
     const { objects } = world.ports;
     const losing = { ...objects, read: async () => ({ outcome: "absent" }) as const };
-    await expect(storeImmutable(losing, REF, SOURCE)).rejects.toThrow(/reads back absent/);
+    await expect(storeImmutable(losing, REF, SOURCE)).rejects.toThrow(/it was there and is gone/);
     const changing = {
       ...objects,
       async read() {

@@ -47,7 +47,8 @@ export async function publishDelta(
 
 /**
  * Stores an object that is never overwritten, and reads it back. An object that is already there
- * with the same hash is our own earlier attempt. Throws `corrupt` when what lies there differs.
+ * with the same hash is our own earlier attempt. Throws `corrupt` when what lies there differs,
+ * `unavailable` when nothing does.
  */
 export async function storeImmutable(
   objects: ObjectStore,
@@ -56,10 +57,17 @@ export async function storeImmutable(
 ): Promise<void> {
   await objects.put(ref.key, source, putOptionsOf(ref, { ifAbsent: true }));
   const found = await hashObject(objects, ref.key);
-  if (found === undefined || found.bytes !== ref.bytes || found.sha256 !== ref.sha256) {
+  if (found === undefined) {
+    // The collector takes what seems given up: whoever slept so long between put and read begins anew.
+    throw new SiltError(
+      "unavailable",
+      `Cannot store "${ref.key}": it was there and is gone; try again`,
+    );
+  }
+  if (found.bytes !== ref.bytes || found.sha256 !== ref.sha256) {
     throw new SiltError(
       "corrupt",
-      `Cannot store "${ref.key}": it reads back ${found === undefined ? "absent" : "with another hash"}, expected ${ref.sha256}`,
+      `Cannot store "${ref.key}": it reads back with another hash, expected ${ref.sha256}`,
     );
   }
 }

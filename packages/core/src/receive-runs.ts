@@ -3,7 +3,7 @@
  * for good, so it must be certain (F23, F57).
  */
 import type { Run, SnapshotManifest } from "./formats.ts";
-import type { MergeInput, Ports, SegmentOwner, Workbench } from "./ports.ts";
+import type { MergeInput, Ports, SegmentOwner, ShardRef, Workbench } from "./ports.ts";
 import { hashObject } from "./publish-delta.ts";
 import type { ShardState } from "./shard-state.ts";
 import { SiltError } from "./silt-error.ts";
@@ -101,9 +101,9 @@ async function checkSurroundings(
 }
 
 /** The last applied run that is not excluded: an excluded one proves nothing, for it was bad before. */
-async function lastGoodRun(
-  ports: Ports,
-  owner: SegmentOwner,
+export async function lastGoodRun(
+  ports: Pick<Ports, "log">,
+  owner: ShardRef,
   manifest: SnapshotManifest,
 ): Promise<Run | undefined> {
   const { appliedThrough, excluded } = manifest;

@@ -1,8 +1,48 @@
 /** The lease of a compactor while it works. Correctness never rests on it: the flip decides. */
+
+import type { Policy } from "./formats.ts";
 import { shardPartition } from "./object-keys.ts";
-import type { Lease, Ports } from "./ports.ts";
+import type { Lease, Ports, ShardRef } from "./ports.ts";
 import { SiltError } from "./silt-error.ts";
-import { readPointer } from "./snapshot-pointer.ts";
+import { type ReadPointer, readPointer } from "./snapshot-pointer.ts";
+
+export interface LeaseOptions {
+  /** Names the process in the lease and in messages. */
+  readonly holder: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type LeaseOutcome<T> =
+  | { readonly outcome: "done"; readonly value: T }
+  | { readonly outcome: "held"; readonly by: string; readonly pointer: ReadPointer["pointer"] };
+
+/**
+ * Works under the lease of a shard, kept by heartbeats, with an epoch above all earlier ones; frees it
+ * at the end, and hints if something is left to do.
+ */
+export async function underLease<T>(
+  ports: Ports,
+  policy: Policy,
+  shard: ShardRef,
+  options: LeaseOptions,
+  work: (lease: Lease, signal: AbortSignal) => Promise<T>,
+): Promise<LeaseOutcome<T>> {
+  options.signal?.throwIfAborted();
+  const { pointer } = await readPointer(ports.objects, shard);
+  const { ttlMs, skewMs, heartbeatMs } = policy.lease;
+  const { holder } = options;
+  const aboveEpoch = pointer.epoch;
+  const acquired = await ports.leases.acquire(shard, { holder, ttlMs, skewMs, aboveEpoch });
+  if (acquired.outcome === "held") return { outcome: "held", by: acquired.by, pointer };
+  const heartbeat = keepLease(ports, acquired.lease, ttlMs, heartbeatMs);
+  try {
+    const signal = AbortSignal.any([heartbeat.signal, ...(options.signal ? [options.signal] : [])]);
+    return { outcome: "done", value: await work(acquired.lease, signal) };
+  } finally {
+    heartbeat.stop();
+    await releaseAndHint(ports, acquired.lease);
+  }
+}
 
 /**
  * Extends the lease until stopped. Its signal aborts when the lease is really lost, or ran out while

@@ -4,7 +4,12 @@ import { shardPartition } from "./object-keys.ts";
 import type { Head, Lease, Ports, ShardRef } from "./ports.ts";
 import { nextRunsHash } from "./run-chain.ts";
 import { SiltError } from "./silt-error.ts";
-import { type ReadPointer, readManifest, readPointer } from "./snapshot-pointer.ts";
+import {
+  type ReadPointer,
+  readManifest,
+  readPointer,
+  unlessOvertaken,
+} from "./snapshot-pointer.ts";
 
 /** What a compaction starts from. */
 export interface ShardState {
@@ -37,7 +42,9 @@ export async function readShardState(
       `Cannot compact "${shardPartition(shard)}": the pointer has epoch ${base.pointer.epoch}, this lease ${epoch}; a newer compactor works`,
     );
   }
-  const manifest = await readManifest(ports.objects, base.pointer);
+  const manifest = await unlessOvertaken(ports.objects, shard, base, () =>
+    readManifest(ports.objects, base.pointer),
+  );
   const pending = await ports.log.readRuns(shard, {
     after: base.pointer.appliedThrough,
     limit: runsMax,

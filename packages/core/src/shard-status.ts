@@ -1,8 +1,9 @@
 /** How a shard is doing, from its pointer, manifest and log. Reads only. */
 import type { Exclusion } from "./formats.ts";
+import { isOpenExclusion } from "./plan-compaction.ts";
 import type { Ports, ShardRef } from "./ports.ts";
 import { checkBelongTogether } from "./shard-state.ts";
-import { readManifest, readPointer } from "./snapshot-pointer.ts";
+import { readCurrent } from "./snapshot-pointer.ts";
 
 export interface ShardStatus {
   readonly shard: string;
@@ -13,8 +14,10 @@ export interface ShardStatus {
   readonly head: number;
   /** Registered runs that the version lacks. */
   readonly pending: number;
-  /** Runs that the version leaves out for good and that did not come back. */
+  /** Runs that the version leaves out as poison and that did not come back. */
   readonly excluded: number;
+  /** Runs that rollbacks have undone. */
+  readonly rolledBack: number;
   readonly rows: number;
   readonly segments: number;
   readonly bytes: number;
@@ -24,18 +27,21 @@ export interface ShardStatus {
   readonly exclusions: readonly Exclusion[];
 }
 
+const countRuns = (exclusions: readonly Exclusion[]): number =>
+  exclusions.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+
 /** Throws `corrupt` when log and objects don't belong together. */
 export async function readShardStatus(ports: Ports, shard: ShardRef): Promise<ShardStatus> {
   const applied = await ports.log.readApplied(shard);
-  const { pointer } = await readPointer(ports.objects, shard);
-  const manifest = await readManifest(ports.objects, pointer);
+  const { pointer, manifest } = await readCurrent(ports.objects, shard);
   const head = await ports.log.readHead(shard);
   checkBelongTogether(shard, pointer, head, applied?.version ?? 0);
   const { version, commitId, appliedThrough, committedAt } = pointer;
   const [oldest] = await ports.log.readRuns(shard, { after: appliedThrough, limit: 1 });
   const nowMs = ports.clock.nowMs();
   const secondsSince = (iso: string) => Math.max(0, (nowMs - Date.parse(iso)) / 1000);
-  const open = manifest.excluded.filter((exclusion) => exclusion.retriedBy === null);
+  const open = manifest.excluded.filter(isOpenExclusion);
+  const rolledBack = manifest.excluded.filter(({ cause }) => cause === "rollback");
   return {
     shard: shard.shard,
     version,
@@ -43,7 +49,8 @@ export async function readShardStatus(ports: Ports, shard: ShardRef): Promise<Sh
     appliedThrough,
     head: head.sequence,
     pending: head.sequence - appliedThrough,
-    excluded: open.reduce((sum, { from, to }) => sum + to - from + 1, 0),
+    excluded: countRuns(open),
+    rolledBack: countRuns(rolledBack),
     rows: manifest.stats.rows,
     segments: manifest.stats.segments,
     bytes: manifest.stats.bytes,

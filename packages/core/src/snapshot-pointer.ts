@@ -8,7 +8,7 @@ import {
   type SnapshotManifest,
   sha256Of,
 } from "./formats.ts";
-import { pointerKey } from "./object-keys.ts";
+import { pointerKey, shardPartition } from "./object-keys.ts";
 import type { ObjectStore, Ports, ShardRef } from "./ports.ts";
 import { isSiltError, SiltError } from "./silt-error.ts";
 
@@ -107,6 +107,48 @@ export async function readManifest(
     "corrupt",
     `Cannot open version ${pointer.version}: the pointer names manifest "${pointer.manifest.key}", but it is gone`,
   );
+}
+
+const CURRENT_ATTEMPTS_MAX = 5;
+
+/** Pointer and manifest of the current version. One that is collected while we read is read anew (F43). */
+export async function readCurrent(
+  objects: ObjectStore,
+  shard: ShardRef,
+): Promise<ReadPointer & { readonly manifest: SnapshotManifest }> {
+  let read = await readPointer(objects, shard);
+  for (let attempt = 1; attempt < CURRENT_ATTEMPTS_MAX; attempt++) {
+    const manifest = await findManifest(objects, read.pointer);
+    if (manifest !== undefined) return { ...read, manifest };
+    const newer = await readPointer(objects, shard);
+    if (newer.etag === read.etag) break;
+    read = newer;
+  }
+  return { ...read, manifest: await readManifest(objects, read.pointer) };
+}
+
+/**
+ * What looks like damage to somebody whose base is no longer current may be what the collector took:
+ * such a `corrupt` becomes `fenced`, a lost race.
+ */
+export async function unlessOvertaken<T>(
+  objects: ObjectStore,
+  shard: ShardRef,
+  base: Pick<ReadPointer, "etag">,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isSiltError(error, "corrupt")) throw error;
+    const { pointer, etag } = await readPointer(objects, shard);
+    if (etag === base.etag) throw error;
+    throw new SiltError(
+      "fenced",
+      `Cannot go on with "${shardPartition(shard)}": another compactor made version ${pointer.version} meanwhile`,
+      { cause: error },
+    );
+  }
 }
 
 export type FlipOutcome =

@@ -68,6 +68,7 @@ const exclusion = (from: number, to: number, changed: Partial<Exclusion> = {}): 
   runIds: ["run"],
   reason: "poison",
   excludedAt: "now",
+  cause: "poison",
   retriedBy: null,
   ...changed,
 });

@@ -5,7 +5,15 @@ import { createFindings } from "./verify-report.ts";
 
 describe("exclusionOf()", () => {
   it("finds the range that holds a run, ends included", () => {
-    const range = { from: 3, to: 5, runIds: [], reason: "", excludedAt: "", retriedBy: null };
+    const range = {
+      from: 3,
+      to: 5,
+      runIds: [],
+      reason: "",
+      cause: "poison" as const,
+      excludedAt: "",
+      retriedBy: null,
+    };
     const manifest = { excluded: [range] } as unknown as Parameters<typeof exclusionOf>[0];
     expect([2, 3, 5, 6].map((sequence) => exclusionOf(manifest, sequence))).toEqual([
       undefined,
@@ -25,6 +33,7 @@ describe("reportExclusions()", () => {
     runIds: ["run-a", "run-b"],
     reason: "poison",
     excludedAt: "2026-01-01T00:00:00.000Z",
+    cause: "poison",
     retriedBy: null,
   };
   const reportOf = (exclusion: Exclusion, quarantined = new Map<number, string>()) => {

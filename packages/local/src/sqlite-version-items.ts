@@ -14,10 +14,7 @@ import {
 } from "@silt/core";
 import type { SqliteConnection } from "./sqlite-connection.ts";
 
-type VersionItems = Pick<
-  RunLog,
-  "pinVersion" | "unpinVersion" | "retireVersion" | "listVersions" | "forgetVersion"
->;
+type VersionItems = Pick<RunLog, "pinVersion" | "unpinVersion" | "retireVersion" | "listVersions">;
 
 /** The methods of a RunLog that are about versions; each is one transaction. */
 export function createSqliteVersionItems(db: SqliteConnection): VersionItems {
@@ -49,16 +46,6 @@ export function createSqliteVersionItems(db: SqliteConnection): VersionItems {
           limit,
         );
         return rows.map((row) => parseRow(shard, row));
-      }),
-    forgetVersion: (shard, key) =>
-      db.write("forget a version", () => {
-        if (itemOf(db, shard, key)?.retired !== true) return;
-        db.run(
-          "DELETE FROM versions WHERE partition = ? AND version = ? AND commit_id = ?",
-          shardPartition(shard),
-          key.version,
-          key.commitId,
-        );
       }),
   };
 }

@@ -96,10 +96,7 @@ function headOf(log: LogState, shard: ShardRef): Head {
 /** The log's items about versions. */
 function versionMethods(
   log: LogState,
-): Pick<
-  RunLog,
-  "pinVersion" | "unpinVersion" | "retireVersion" | "listVersions" | "forgetVersion"
-> {
+): Pick<RunLog, "pinVersion" | "unpinVersion" | "retireVersion" | "listVersions"> {
   return {
     async pinVersion(shard, { version, commitId, manifest }, pin) {
       const { versions } = log.of(shard);
@@ -132,10 +129,6 @@ function versionMethods(
         .filter((name) => name > first)
         .slice(0, limit)
         .map((name) => versions.get(name) as VersionItem);
-    },
-    async forgetVersion(shard, key) {
-      const { versions } = log.of(shard);
-      if (versions.get(versionName(key))?.retired === true) versions.delete(versionName(key));
     },
   };
 }

@@ -81,12 +81,4 @@ export function versionItemsClaims(fixture: () => RunLogFixture): void {
     const page = { ...(first && { after: first }), limit: 2 };
     expect(await log.listVersions(LINES, page)).toMatchObject([second, seen[2]]);
   });
-
-  it("forgetVersion() drops a retired item, never one that holds something", async () => {
-    const { log } = fixture();
-    await log.retireVersion(LINES, versionOf(1));
-    await log.pinVersion(LINES, versionOf(2), pinOf("ann"));
-    for (const version of [1, 2, 3]) await log.forgetVersion(LINES, versionOf(version));
-    expect(await all()).toMatchObject([{ version: 2 }]);
-  });
 }

@@ -1,0 +1,51 @@
+/** Pins: somebody's hold on a version, which the collector respects. */
+import type { Pin, VersionRef } from "./formats.ts";
+import { findVersion, loadVersion, readHistory } from "./history.ts";
+import type { Ports, ShardRef } from "./ports.ts";
+import { SiltError } from "./silt-error.ts";
+
+export interface PinOptions {
+  /** Who holds it; unpinning needs the same name. */
+  readonly owner: string;
+  readonly reason: string;
+}
+
+/** Holds a version until {@link unpinVersion}. Throws `invalid` when it is not there, `conflict` when it just went. */
+export async function pinVersion(
+  ports: Ports,
+  shard: ShardRef,
+  version: number,
+  { owner, reason }: PinOptions,
+): Promise<VersionRef> {
+  const { ref } = findVersion(shard, await readHistory(ports, shard), version);
+  const pinnedAt = new Date(ports.clock.nowMs()).toISOString();
+  await holdVersion(ports, shard, ref, { owner, reason, pinnedAt, baseVersion: null });
+  return ref;
+}
+
+/** Pins a version that was read a moment ago; throws `conflict` when the collector was faster. */
+export async function holdVersion(
+  ports: Pick<Ports, "log" | "objects">,
+  shard: ShardRef,
+  ref: VersionRef,
+  pin: Pin,
+): Promise<void> {
+  const pinned = await ports.log.pinVersion(shard, ref, pin);
+  if (pinned.outcome === "pinned" && (await loadVersion(ports.objects, ref)) !== undefined) return;
+  throw new SiltError(
+    "conflict",
+    `Cannot hold version ${ref.version} of "${shard.collection}" ${shard.shard}: the collector has just given it up; choose another`,
+  );
+}
+
+/** Lets a version go; an owner that holds nothing changes nothing. Returns how many pins are left on it. */
+export async function unpinVersion(
+  ports: Ports,
+  shard: ShardRef,
+  version: number,
+  owner: string,
+): Promise<number> {
+  const { ref, pins } = findVersion(shard, await readHistory(ports, shard), version);
+  await ports.log.unpinVersion(shard, ref, owner);
+  return pins.filter((pin) => pin.owner !== owner).length;
+}

@@ -1,0 +1,34 @@
+/** Which versions may go: pure, by the policy of the collection. */
+import type { Policy, SnapshotManifest } from "./formats.ts";
+import type { KnownVersion } from "./history.ts";
+
+export type RetentionPolicy = Policy["retention"];
+
+/** Versions that only rewrote or fenced hold the same records: they count as one. */
+const contentOf = ({ appliedThrough, excluded }: SnapshotManifest): string =>
+  `${appliedThrough} ${excluded.length}`;
+
+/**
+ * The versions that nothing holds any more, oldest first. The current one, pinned ones, the newest that
+ * differ, and those that were current a short time ago stay. Age counts from when the next version took
+ * their place, not from when they were made: one that was current for a year is new among the old.
+ */
+export function expiredVersions(
+  newestFirst: readonly KnownVersion[],
+  policy: RetentionPolicy,
+  nowMs: number,
+): readonly KnownVersion[] {
+  const [current, ...older] = newestFirst;
+  if (current === undefined) return [];
+  const contents = new Set([contentOf(current.manifest)]);
+  return older
+    .filter(({ manifest, pins, supersededAt }) => {
+      const isNew = !contents.has(contentOf(manifest));
+      contents.add(contentOf(manifest));
+      const counts = isNew && contents.size <= policy.versionsKept;
+      const isYoung =
+        supersededAt !== null && nowMs - Date.parse(supersededAt) < policy.versionsKeptMs;
+      return pins.length === 0 && !counts && !isYoung;
+    })
+    .reverse();
+}
