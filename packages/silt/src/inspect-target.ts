@@ -3,16 +3,19 @@ import { createHash } from "node:crypto";
 import {
   closeSync,
   copyFileSync,
-  existsSync,
   mkdtempSync,
   openSync,
   readSync,
   rmSync,
+  type Stats,
+  statSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  canonicalJson,
   type DeltaManifest,
+  DIMENSION_MAX,
   decodeEmbedding,
   type Logger,
   lanesToHex,
@@ -20,6 +23,7 @@ import {
   openCollection,
   type Ports,
   type RowCounts,
+  reasonOf,
   type SegmentOwner,
   SiltError,
   shardRefs,
@@ -78,10 +82,8 @@ export async function inspectTarget(ports: Ports, target: string): Promise<Inspe
 }
 
 async function fetchTarget(ports: Ports, target: string, path: string): Promise<void> {
-  if (existsSync(target)) {
-    copyFileSync(target, path);
-    return;
-  }
+  const file = fileAt(target);
+  if (file !== undefined) return copyTarget(target, file, path);
   const key = RUN_ID.test(target) ? await bundleKeyOf(ports, target) : target;
   const found = key === undefined ? { outcome: "absent" as const } : await readKey(ports, key);
   if (found.outcome === "absent") {
@@ -92,6 +94,28 @@ async function fetchTarget(ports: Ports, target: string, path: string): Promise<
   }
   const { writeFile } = await import("node:fs/promises");
   await writeFile(path, found.body);
+}
+
+/** Undefined where no file of this machine can be. */
+function fileAt(target: string): Stats | undefined {
+  try {
+    return statSync(target, { throwIfNoEntry: false });
+  } catch {
+    return undefined; // e.g. too long for a path
+  }
+}
+
+/** A pipe would be waited for, and a device has no end. */
+function copyTarget(target: string, file: Stats, path: string): void {
+  if (!file.isFile()) {
+    throw new SiltError("invalid", `Cannot inspect "${target}": it is no file`);
+  }
+  try {
+    copyFileSync(target, path);
+  } catch (cause) {
+    const message = `Cannot inspect "${target}": ${reasonOf(cause)}`;
+    throw new SiltError("unavailable", message, { cause });
+  }
 }
 
 /** What cannot be a key is no key of this store. */
@@ -201,10 +225,9 @@ function inspectSqlite(
   } catch (error) {
     return { problems: [(error as Error).message] };
   }
-  const owner = meta && ownerOf(meta);
-  if (meta === undefined || owner === undefined) {
-    return { problems: ["the meta table is not that of a Silt file"] };
-  }
+  if (meta === undefined) return { problems: ["the meta table is not that of a Silt file"] };
+  const owner = ownerOf(meta);
+  if (owner === undefined) return { problems: ["meta vectors are not those of a collection"] };
   const audit = auditSegment(path, owner, manifest ? { runId: manifest.runId } : {}, logger);
   const sums = { v: lanesToHex(audit.sums.v), t: lanesToHex(audit.sums.t) };
   const told = manifest === undefined || JSON.stringify(manifest.sums) === JSON.stringify(sums);
@@ -230,9 +253,21 @@ function inspectSqlite(
 }
 
 function ownerOf(meta: SegmentMeta): SegmentOwner | undefined {
+  const { collection, storeId, shard } = meta;
+  const field = fieldOf(meta.vectors);
+  return field && { collection, storeId, shard, vectors: [field] };
+}
+
+/** The one vector field that the file says it has, if it is one. */
+function fieldOf(vectors: string): VectorField | undefined {
   try {
-    const { collection, storeId, shard } = meta;
-    return { collection, storeId, shard, vectors: JSON.parse(meta.vectors) };
+    const [field] = JSON.parse(vectors) as [VectorField];
+    const isSound =
+      canonicalJson([field]) === vectors &&
+      Number.isInteger(field.dimension) &&
+      field.dimension >= 1 &&
+      field.dimension <= DIMENSION_MAX;
+    return isSound ? field : undefined;
   } catch {
     return undefined;
   }
