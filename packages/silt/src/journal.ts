@@ -3,17 +3,7 @@
  * taken. A flush seals the current file; the files go when its runs are registered. After a crash
  * the run ids noted in a file tell whether a flush had been registered: nothing is applied twice.
  */
-import { createHash } from "node:crypto";
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import {
   type CollectionIdentity,
@@ -27,6 +17,13 @@ import {
   shardOfKey,
   shardRefs,
 } from "@silt/core";
+import {
+  type DraftNote,
+  type EncodedRow,
+  type JournalHeader,
+  lineHash,
+  readJournalFile,
+} from "./journal-entries.ts";
 import { lockJournal } from "./lock-journal.ts";
 
 /** One operation as a writer took it. */
@@ -47,21 +44,15 @@ export interface WriteJournal {
 }
 
 const NAME = /^(\d{9})\.journal$/;
+/** The next name would have a digit more, and never be found again. */
+const NUMBER_MAX = 999_999_999;
 const nameOf = (number: number) => `${String(number).padStart(9, "0")}.journal`;
 
-interface Header {
-  readonly format: number;
-  readonly requires: readonly string[];
-  readonly collection: string;
-  readonly storeId: string;
-}
-
-interface DraftNote {
-  readonly drafts: readonly { readonly shard: string; readonly runId: string }[];
-}
-
-type EncodedRow = Omit<Row, "embedding"> & { readonly embedding?: string };
-type Entry = Header | DraftNote | { readonly row: EncodedRow } | { readonly replace: string };
+type EncodedEntry =
+  | JournalHeader
+  | DraftNote
+  | { readonly row: EncodedRow }
+  | { readonly replace: string };
 
 /** Opens, or makes, the journal in `folder`. Throws `unavailable` when another writer has it open. */
 export async function openJournal(
@@ -81,10 +72,16 @@ export async function openJournal(
     const left: JournalOperation[] = [];
     for (const path of sealed) left.push(...(await unregistered(ports, identity, path)));
     const last = Number(NAME.exec(names.at(-1) ?? "")?.[1] ?? 0);
+    if (last === NUMBER_MAX) {
+      throw new SiltError(
+        "corrupt",
+        `Cannot open journal "${folder}": its files are numbered up to ${last}; use another folder`,
+      );
+    }
     return journalOf(identity, folder, { left, sealed, last, unlock });
   } catch (error) {
     unlock();
-    throw error;
+    throw journalError("open", folder, error);
   }
 }
 
@@ -150,24 +147,17 @@ function journalOf(
   };
 }
 
-function encodeOperation(operation: JournalOperation): Entry {
+function encodeOperation(operation: JournalOperation): EncodedEntry {
   if ("replace" in operation) return operation;
   const { row } = operation;
   if (row.operation !== "put") return { row };
   return { row: { ...row, embedding: Buffer.from(row.embedding).toString("base64") } };
 }
 
-function decodeRow({ embedding, ...row }: EncodedRow): Row {
-  if (embedding === undefined) return row as Row;
-  return { ...row, embedding: new Uint8Array(Buffer.from(embedding, "base64")) } as Row;
-}
-
-const hashOf = (json: string) => createHash("sha256").update(json).digest("hex").slice(0, 16);
-
-function writeLines(descriptor: number, entries: readonly Entry[]): void {
+function writeLines(descriptor: number, entries: readonly EncodedEntry[]): void {
   const lines = entries.map((entry) => {
     const json = JSON.stringify(entry);
-    return `${hashOf(json)} ${json}\n`;
+    return `${lineHash(json)} ${json}\n`;
   });
   const bytes = Buffer.from(lines.join(""));
   for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
@@ -183,34 +173,13 @@ function syncFolder(folder: string): void {
   }
 }
 
-/** The entries of a file. A torn end was never acknowledged; damage before it is `corrupt`. */
-function readEntries(path: string): readonly Entry[] {
-  const lines = readFileSync(path, "utf8").split("\n");
-  const entries: Entry[] = [];
-  for (const [index, line] of lines.entries()) {
-    const json = line.slice(17);
-    if (line.slice(0, 17) === `${hashOf(json)} `) {
-      entries.push(JSON.parse(json));
-      continue;
-    }
-    if (lines.slice(index + 1).every((rest) => rest === "")) break;
-    throw new SiltError(
-      "corrupt",
-      `Cannot replay journal "${path}": line ${index + 1} is damaged; move the file away to go on without it`,
-    );
-  }
-  return entries;
-}
-
 /** The operations of a file whose flush was not registered; after this it never will be. */
 async function unregistered(
   ports: Ports,
   identity: CollectionIdentity,
   path: string,
 ): Promise<readonly JournalOperation[]> {
-  const [header, ...entries] = readEntries(path);
-  if (header === undefined) return [];
-  checkHeader(header as Header, identity, path);
+  const entries = readJournalFile(path, identity)?.entries ?? [];
   const registered = new Set<string>();
   for (const { shard, runId } of entries.flatMap((entry) =>
     "drafts" in entry ? entry.drafts : [],
@@ -225,25 +194,8 @@ async function unregistered(
       return registered.has(shardOfKey(entry.replace, identity.shards)) ? [] : [entry];
     }
     if (!("row" in entry)) return [];
-    const row = decodeRow(entry.row);
-    return registered.has(shardOf(row.id, identity.shards)) ? [] : [{ row }];
+    return registered.has(shardOf(entry.row.id, identity.shards)) ? [] : [entry];
   });
-}
-
-function checkHeader(header: Header, identity: CollectionIdentity, path: string): void {
-  const { collection, storeId } = identity;
-  const mine =
-    header.format === FORMAT &&
-    Array.isArray(header.requires) &&
-    header.requires.length === 0 &&
-    header.collection === collection &&
-    header.storeId === storeId;
-  if (mine) return;
-  throw new SiltError(
-    "invalid",
-    `Cannot replay journal "${path}": it belongs to ${header.collection}/${header.storeId} in format ${header.format}, ` +
-      `expected ${collection}/${storeId} in format ${FORMAT}; use another folder`,
-  );
 }
 
 function journalError(action: string, folder: string, cause: unknown): SiltError {

@@ -40,12 +40,21 @@ export function lockJournal(folder: string): () => void {
         `Cannot open journal "${folder}": process ${owner.pid} writes to it; close that writer, or use another folder`,
       );
     }
-    rmSync(path, { force: true });
+    removeStale(path, folder);
   }
   throw new SiltError(
     "unavailable",
     `Cannot lock journal "${folder}": others take it; use another folder`,
   );
+}
+
+function removeStale(path: string, folder: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch (cause) {
+    const message = `Cannot lock journal "${folder}": ${reasonOf(cause)}`;
+    throw new SiltError("unavailable", message, { cause });
+  }
 }
 
 /** Undefined for a lock that was torn by a crash, or that went meanwhile. */

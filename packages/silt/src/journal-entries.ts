@@ -1,0 +1,177 @@
+/** The lines of one file of a writer's journal, checked before anything of them is written again. */
+import { createHash } from "node:crypto";
+import { lstatSync, readFileSync } from "node:fs";
+import {
+  type CollectionIdentity,
+  checkChildId,
+  decodeEmbedding,
+  documentProblem,
+  embeddingProblem,
+  FORMAT,
+  idProblem,
+  metadataShapeProblem,
+  type Row,
+  reasonOf,
+  SiltError,
+  shardNames,
+  type VectorField,
+} from "@silt/core";
+
+export interface JournalHeader {
+  readonly format: number;
+  readonly requires: readonly string[];
+  readonly collection: string;
+  readonly storeId: string;
+}
+
+export interface DraftNote {
+  readonly drafts: readonly { readonly shard: string; readonly runId: string }[];
+}
+
+export type EncodedRow = Omit<Row, "embedding"> & { readonly embedding?: string };
+export type JournalEntry = DraftNote | { readonly row: Row } | { readonly replace: string };
+
+/** Undefined when not even the header of the file was written. */
+export interface JournalFile {
+  readonly header: JournalHeader;
+  readonly entries: readonly JournalEntry[];
+}
+
+/** The first half of a line, which tells whether the rest is whole. */
+export const lineHash = (json: string): string =>
+  createHash("sha256").update(json).digest("hex").slice(0, 16);
+
+/**
+ * Reads a file. A torn end was never acknowledged; damage before it, and what no writer of this
+ * collection writes, is `corrupt`. A file of another collection or format is `invalid`.
+ */
+export function readJournalFile(
+  path: string,
+  identity: CollectionIdentity,
+): JournalFile | undefined {
+  const [first, ...rest] = wholeLines(path);
+  if (first === undefined) return undefined;
+  const header = first as JournalHeader | null;
+  checkHeader(header, identity, path);
+  const entries = rest.map((entry, index) => {
+    try {
+      return entryOf(entry, identity);
+    } catch (error) {
+      throw damaged(path, index + 2, `holds what no writer writes (${reasonOf(error)})`);
+    }
+  });
+  return { header, entries };
+}
+
+function damaged(path: string, line: number, state: string): SiltError {
+  return new SiltError(
+    "corrupt",
+    `Cannot replay journal "${path}": line ${line} ${state}; move the file away to go on without it`,
+  );
+}
+
+/** The values of all lines that are whole. */
+function wholeLines(path: string): readonly unknown[] {
+  // A pipe would be waited for, and what a link leads to is not ours to append to.
+  if (!lstatSync(path).isFile()) {
+    throw new SiltError("corrupt", `Cannot replay journal "${path}": it is no file; move it away`);
+  }
+  const bytes = readFileSync(path);
+  const values: unknown[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const newline = bytes.indexOf(10, at);
+    const end = newline === -1 ? bytes.length : newline;
+    const json = wholeLine(bytes.toString("utf8", at, end));
+    if (json === undefined) {
+      if (bytes.subarray(end).some((byte) => byte !== 10)) {
+        throw damaged(path, values.length + 1, "is damaged");
+      }
+      break;
+    }
+    values.push(json);
+    at = end + 1;
+  }
+  return values;
+}
+
+function wholeLine(line: string): unknown {
+  const json = line.slice(17);
+  if (line.slice(0, 17) !== `${lineHash(json)} `) return undefined;
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+function checkHeader(
+  header: JournalHeader | null,
+  { collection, storeId }: CollectionIdentity,
+  path: string,
+): asserts header is JournalHeader {
+  const mine =
+    header?.format === FORMAT &&
+    Array.isArray(header.requires) &&
+    header.requires.length === 0 &&
+    header.collection === collection &&
+    header.storeId === storeId;
+  if (mine) return;
+  const told = [header?.collection, header?.storeId].map((name) => String(name).slice(0, 80));
+  throw new SiltError(
+    "invalid",
+    `Cannot replay journal "${path}": it belongs to ${told.join("/")} in format ${Number(header?.format)}, ` +
+      `expected ${collection}/${storeId} in format ${FORMAT}; use another folder`,
+  );
+}
+
+/** Throws with the reason for what is no entry. */
+function entryOf(entry: unknown, identity: CollectionIdentity): JournalEntry {
+  if (entry === null || typeof entry !== "object") throw new Error("it is no object");
+  const { drafts, replace, row } = entry as Record<string, unknown>;
+  if (drafts !== undefined) return { drafts: draftsOf(drafts, shardNames(identity.shards)) };
+  if (replace !== undefined) {
+    refuseIf(idProblem(replace, "replace"));
+    return { replace: replace as string };
+  }
+  return { row: rowOf(row, identity) };
+}
+
+function refuseIf(problem: string | undefined): void {
+  if (problem !== undefined) throw new Error(problem);
+}
+
+function draftsOf(drafts: unknown, shards: readonly string[]): DraftNote["drafts"] {
+  if (!Array.isArray(drafts)) throw new Error("its drafts are no list");
+  return drafts.map((draft) => {
+    const { shard, runId } = (draft ?? {}) as Record<string, unknown>;
+    if (typeof runId !== "string") throw new Error("a draft has no run id");
+    if (!shards.includes(shard as string)) throw new Error("a draft is for an unknown shard");
+    return { shard: shard as string, runId };
+  });
+}
+
+/** Looser than what a caller may write in one thing: patches were folded, and add up. */
+function rowOf(row: unknown, identity: CollectionIdentity): Row {
+  if (row === null || typeof row !== "object") throw new Error("it has no row");
+  const { operation, id, parent, embedding, document, metadata } = row as Record<string, unknown>;
+  refuseIf(idProblem(id));
+  if (operation === "delete") return { operation, id: id as string, sequence: 0 };
+  if (operation !== "put" && operation !== "patch") throw new Error("its operation is unknown");
+  refuseIf(document === null ? undefined : documentProblem(document));
+  refuseIf(metadataShapeProblem(metadata, operation === "put" ? "refused" : "allowed"));
+  const common = { id, document, metadata, sequence: 0 };
+  if (operation === "patch") return { operation, ...common } as Row;
+  refuseIf(parent === null ? undefined : idProblem(parent, "parent"));
+  if (parent !== null) checkChildId(id as string, parent as string, identity.shards);
+  return { operation, ...common, parent, embedding: vectorOf(embedding, identity) } as Row;
+}
+
+function vectorOf(embedding: unknown, identity: CollectionIdentity): Uint8Array {
+  if (typeof embedding !== "string") throw new Error(`"embedding" is no text`);
+  const bytes = new Uint8Array(Buffer.from(embedding, "base64"));
+  if (bytes.byteLength % Float32Array.BYTES_PER_ELEMENT !== 0) {
+    throw new Error(`"embedding" has ${bytes.byteLength} bytes`);
+  }
+  refuseIf(embeddingProblem(decodeEmbedding(bytes), identity.vectors[0] as VectorField));
+  return bytes;
+}
