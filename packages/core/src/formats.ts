@@ -13,6 +13,8 @@ export const FORMAT = 1;
 const UNDERSTOOD: ReadonlySet<string> = new Set();
 
 const header = { format: z.literal(FORMAT), requires: z.array(z.string()) };
+/** What a later format says that this version must not ignore, whatever else it looks like. */
+const requiring = z.object({ requires: z.array(z.string()) });
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 const lanesHex = z.string().regex(/^[0-9a-f]{32}$/);
 const count = z.number().int().nonnegative();
@@ -260,7 +262,7 @@ function parseAs<T>(schema: z.ZodType<T>, what: string, bytes: Uint8Array, seale
       cause,
     });
   }
-  const requires = z.object({ requires: z.array(z.string()) }).safeParse(raw);
+  const requires = requiring.safeParse(raw);
   const unknown = requires.success ? requires.data.requires.filter((r) => !UNDERSTOOD.has(r)) : [];
   if (unknown.length > 0) {
     throw new SiltError(
