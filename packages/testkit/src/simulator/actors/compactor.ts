@@ -1,0 +1,53 @@
+/** Compactors: woken by hints and by a schedule of their own; pass after pass until nothing is behind. */
+import { compactShard, type Hint, openCollection, type Policy, type ShardRef } from "@silt/core";
+import type { Actor } from "../actor.ts";
+import type { Simulation } from "../simulation.ts";
+import { attempt } from "./operation.ts";
+
+/** It looks less and less often while there is nothing to do. */
+const PAUSES_MS = [2_000, 4_000, 8_000, 16_000, 32_000, 64_000] as const;
+const HINTS_MAX = 2;
+const PASSES_MAX = 4;
+const UNASKED_CHANCE = 0.1;
+const POLICY_CHANCE = 0.15;
+
+export async function compactor(sim: Simulation, actor: Actor): Promise<void> {
+  const { ports, random } = actor;
+  const policies = new Map<string, Policy>();
+  let idle = 0;
+  for (;;) {
+    const pauseMs = PAUSES_MS[Math.min(idle, PAUSES_MS.length - 1)] as number;
+    await ports.clock.sleep(random.int(pauseMs));
+    const hints = await attempt(sim, actor, "receive", () => ports.hints.receive(HINTS_MAX));
+    const unasked = random.chance(UNASKED_CHANCE) ? [random.pick(sim.shards)] : [];
+    const shards = hints?.length ? hints : unasked;
+    idle = shards.length === 0 ? idle + 1 : 0;
+    for (const hint of shards) {
+      if (random.chance(POLICY_CHANCE)) policies.delete(hint.collection);
+      await attempt(sim, actor, "compact", () => compactHinted(sim, actor, hint, policies));
+    }
+  }
+}
+
+async function compactHinted(
+  sim: Simulation,
+  actor: Actor,
+  hint: Hint,
+  policies: Map<string, Policy>,
+): Promise<void> {
+  const { ports } = actor;
+  const identity = sim.identities.find(({ collection }) => collection === hint.collection);
+  const shard: ShardRef = hint;
+  if (identity === undefined) return;
+  let policy = policies.get(hint.collection);
+  if (policy === undefined) {
+    policy = (await openCollection(ports, hint.collection))?.policy;
+    if (policy === undefined) return;
+    policies.set(hint.collection, policy);
+  }
+  for (let pass = 1; pass <= PASSES_MAX; pass++) {
+    const report = await compactShard(ports, identity, policy, shard, { holder: actor.name });
+    sim.count(`compact: ${report.outcome}`);
+    if (report.outcome !== "flipped" || report.behind === 0) return;
+  }
+}

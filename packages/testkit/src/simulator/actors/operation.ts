@@ -1,0 +1,52 @@
+/** One operation of an actor, and whether what came of it is legal. */
+import { isSiltError, reasonOf, type SiltErrorKind } from "@silt/core";
+import type { Actor } from "../actor.ts";
+import type { Simulation } from "../simulation.ts";
+import { Violation } from "../violation.ts";
+
+/** Runs an operation; undefined when it failed in a way that what happened so far explains. */
+export async function attempt<T>(
+  sim: Simulation,
+  actor: Actor,
+  name: string,
+  operation: () => Promise<T>,
+): Promise<T | undefined> {
+  actor.calls = 0;
+  actor.bytes = 0;
+  actor.faultsMet = 0;
+  sim.note(actor, () => `— ${name}`);
+  try {
+    const result = await operation();
+    sim.count(name);
+    return result;
+  } catch (error) {
+    if (error instanceof Violation) throw error;
+    judge(sim, actor, name, error);
+    sim.note(actor, () => `— ${name} failed: ${reasonOf(error)}`);
+    return undefined;
+  }
+}
+
+function judge(sim: Simulation, actor: Actor, name: string, error: unknown): void {
+  const why = isLegal(sim, error);
+  if (isSiltError(error)) sim.count(`failed: ${error.kind}`);
+  if (why === undefined) return;
+  const kind = isSiltError(error) ? error.kind : "no SiltError";
+  throw Object.assign(
+    new Violation("ERR", `${actor.name} ${name}: ${kind} ${reasonOf(error)}: ${why}`),
+    {
+      cause: error,
+    },
+  );
+}
+
+/** Why an error must not be; undefined when it may. */
+function isLegal(sim: Simulation, error: unknown): string | undefined {
+  if (!isSiltError(error)) return "every failure has a kind";
+  const reasons: Readonly<Partial<Record<SiltErrorKind, string>>> = {
+    internal: "a broken assumption",
+    ...(sim.weather.everHurt ? {} : { corrupt: "nothing was damaged, lost or hidden" }),
+    ...(sim.faults > 0 ? {} : { unavailable: "nothing went wrong" }),
+  };
+  return reasons[error.kind];
+}

@@ -1,0 +1,286 @@
+/**
+ * Who watches: told of each effect the moment it happens, it holds the invariants against what it
+ * knows by itself. It shares the formats' parsers with core and nothing else: contents come from
+ * what writers meant, and versions are read as if each segment were one run of the reference model.
+ */
+import {
+  type Applied,
+  type LogTransaction,
+  type PutCondition,
+  parseManifest,
+  parsePointer,
+  type RegisteredRun,
+  type SegmentContent,
+  type ShardRef,
+  type SnapshotManifest,
+  sha256Of,
+  shardPartition,
+  type VersionKey,
+} from "@silt/core";
+import { applyRun, type ReferenceModel } from "../../reference-model.ts";
+import type { Actor } from "../actor.ts";
+import { countsOf } from "../fold-engine.ts";
+import type { SimulatedEngine } from "../simulated-engine.ts";
+import type { Simulation } from "../simulation.ts";
+import { demand, Violation } from "../violation.ts";
+import { differenceOf, isExcluded, type KnownVersion, ShardHistory } from "./shard-history.ts";
+
+const POINTER_NAME = "/latest-pointer.json";
+
+export class Checker {
+  readonly histories = new Map<string, ShardHistory>();
+  readonly #sim: Simulation;
+  readonly #engine: SimulatedEngine;
+  /** What each run id's writer meant. */
+  readonly #meant = new Map<string, SegmentContent>();
+  readonly #registered = new Map<SegmentContent, string>();
+  readonly #contents = new Map<string, SegmentContent>();
+
+  constructor(sim: Simulation, engine: SimulatedEngine) {
+    this.#sim = sim;
+    this.#engine = engine;
+  }
+
+  historyOf(shard: ShardRef): ShardHistory {
+    return this.histories.get(shardPartition(shard)) as ShardHistory;
+  }
+
+  /** Begins to watch a shard as its creation left it. */
+  async watch(shard: ShardRef, key: string): Promise<void> {
+    const head = await this.#sim.log.readHead(shard);
+    if (head === undefined) throw new Error(`No HEAD of ${shard.shard}`);
+    const history = new ShardHistory(shard, head);
+    this.histories.set(shardPartition(shard), history);
+    const pointer = parsePointer(this.#bytesOf(key), key);
+    const manifest = parseManifest(this.#bytesOf(pointer.manifest.key), pointer.manifest.key);
+    history.addVersion({ pointer, manifest, model: new Map() });
+  }
+
+  #bytesOf(key: string): Uint8Array {
+    const { objects, weather } = this.#sim;
+    const stored = weather.hurt.get(key) ?? objects.stored.get(key);
+    if (stored === undefined) throw new Violation("I1", `object ${this.#sim.short(key)} is gone`);
+    return stored.bytes;
+  }
+
+  /** A bundle was made from this content. */
+  built(runId: string, content: SegmentContent): void {
+    this.#meant.set(runId, content);
+  }
+
+  /** An object was stored under a condition. */
+  async stored(actor: Actor, key: string, condition: PutCondition): Promise<void> {
+    try {
+      if (key.endsWith(POINTER_NAME)) return await this.#flipped(actor, key);
+      const mayChange = key.endsWith("/policy.json");
+      demand(mayChange || "ifAbsent" in condition, "I1", `${key} is written once`);
+    } catch (error) {
+      this.#sim.fail(error);
+    }
+  }
+
+  deleted(actor: Actor, key: string): void {
+    void [actor, key];
+  }
+
+  retired(shard: ShardRef, version: VersionKey): void {
+    void [shard, version];
+  }
+
+  crashed(actor: Actor): void {
+    void actor;
+  }
+
+  /** Runs got their sequence numbers: from here on they may not be lost. */
+  committed(_actor: Actor, { appends }: LogTransaction): void {
+    for (const { shard, runs, next } of appends) {
+      const history = this.historyOf(shard);
+      for (const run of runs) {
+        const content = this.#meant.get(run.runId);
+        demand(content !== undefined, "I2", () => `run ${run.runId} was never built`);
+        const before = this.#registered.get(content);
+        demand(
+          before === undefined,
+          "I2",
+          () => `one write is registered twice: ${before} and ${run.runId}`,
+        );
+        this.#registered.set(content, run.runId);
+        history.append(run, content);
+        this.#checkBundle(run.delta.key, run.delta.sha256);
+      }
+      history.head = next;
+    }
+  }
+
+  #checkBundle(key: string, sha256: string): void {
+    const { objects, weather } = this.#sim;
+    if (weather.everDamaged.has(key) || weather.everMissing.has(key)) return;
+    const stored = objects.stored.get(key);
+    demand(
+      stored !== undefined,
+      "I2",
+      () => `bundle ${this.#sim.short(key)} was registered, but is not there`,
+    );
+    demand(
+      sha256Of(stored.bytes) === sha256,
+      "I2",
+      () => `bundle ${this.#sim.short(key)} is not what was registered`,
+    );
+  }
+
+  /** A write was acknowledged: its runs must be registered, exactly these contents once each. */
+  acknowledged(shardOf: (run: RegisteredRun) => ShardRef, runs: readonly RegisteredRun[]): void {
+    for (const run of runs) {
+      const known = this.historyOf(shardOf(run)).runs[run.sequence - 1];
+      demand(
+        known?.run.runId === run.runId,
+        "I2",
+        () => `run ${run.runId} was acknowledged as number ${run.sequence}, which it does not have`,
+      );
+    }
+  }
+
+  appliedRaised(shard: ShardRef, applied: Applied): void {
+    const { version } = this.historyOf(shard).current.pointer;
+    if (applied.version <= version) return;
+    this.#sim.fail(
+      new Violation("I4", `APPLIED is raised to ${applied.version}, the pointer is at ${version}`),
+    );
+  }
+
+  async #flipped(_actor: Actor, key: string): Promise<void> {
+    const pointer = parsePointer(this.#bytesOf(key), key);
+    const history = this.historyOf(pointer);
+    const before = history.current;
+    this.#checkChain(before, pointer);
+    const manifestRef = pointer.manifest;
+    this.#checkObject(manifestRef.key, manifestRef.bytes, manifestRef.sha256);
+    const manifest = parseManifest(this.#bytesOf(manifestRef.key), manifestRef.key);
+    this.#checkManifest(before, pointer, manifest);
+    const seen = await this.#contentOf(manifest);
+    const model = history.modelAt(manifest.excluded, pointer.appliedThrough, before);
+    const difference = differenceOf(seen, model);
+    demand(
+      difference === undefined,
+      "I2",
+      () => `version ${pointer.version} of ${pointer.shard}: ${difference}`,
+    );
+    history.addVersion({ pointer, manifest, model });
+    this.#sim.count("flips");
+    this.#sim.tell(
+      () =>
+        `    version ${pointer.version} of ${pointer.collection}/${pointer.shard} applies ${pointer.appliedThrough} runs, ${manifest.segments.length} segments`,
+    );
+  }
+
+  /** I4 */
+  #checkChain({ pointer: before, manifest }: KnownVersion, pointer: KnownVersion["pointer"]): void {
+    demand(
+      pointer.version === before.version + 1,
+      "I4",
+      () => `version ${pointer.version} follows ${before.version}`,
+    );
+    demand(
+      pointer.parentCommitId === before.commitId,
+      "I4",
+      () => `version ${pointer.version} has another parent than the version before it`,
+    );
+    demand(
+      pointer.epoch > before.epoch,
+      "I4",
+      () => `epoch ${pointer.epoch} follows ${before.epoch}`,
+    );
+    demand(
+      pointer.appliedThrough >= before.appliedThrough,
+      "I4",
+      () => `appliedThrough goes from ${before.appliedThrough} to ${pointer.appliedThrough}`,
+    );
+    const last = pointer.ancestors.at(-1);
+    demand(last?.commitId === manifest.commitId, "I4", "the last ancestor is not the parent");
+  }
+
+  /** I1, and what an exclusion may be. */
+  #checkManifest(
+    before: KnownVersion,
+    pointer: KnownVersion["pointer"],
+    manifest: SnapshotManifest,
+  ): void {
+    const fields = ["version", "commitId", "epoch", "appliedThrough", "runsHash"] as const;
+    for (const field of fields)
+      demand(
+        manifest[field] === pointer[field],
+        "I4",
+        `the manifest's ${field} is not the pointer's`,
+      );
+    demand(
+      manifest.parentManifestSha256 === before.pointer.manifest.sha256,
+      "I4",
+      "the manifest names another parent",
+    );
+    let through = 0;
+    for (const { object, firstSequence, lastSequence } of manifest.segments) {
+      this.#checkObject(object.key, object.bytes, object.sha256);
+      demand(
+        firstSequence > through && lastSequence >= firstSequence,
+        "I1",
+        "segments overlap or are out of order",
+      );
+      through = lastSequence;
+    }
+    demand(through <= pointer.appliedThrough, "I1", "a segment holds runs that are not applied");
+    this.#checkExclusions(before, manifest);
+  }
+
+  #checkExclusions(before: KnownVersion, manifest: SnapshotManifest): void {
+    const { runs } = this.historyOf(manifest);
+    for (const old of before.manifest.excluded) {
+      const kept = manifest.excluded.some(({ from, to }) => from === old.from && to === old.to);
+      demand(kept, "I2", () => `the exclusion of ${old.from} to ${old.to} is forgotten`);
+    }
+    for (const { from, to } of manifest.excluded) {
+      for (let sequence = from; sequence <= to; sequence++) {
+        if (isExcluded(before.manifest.excluded, sequence)) continue;
+        const key = runs[sequence - 1]?.run.delta.key ?? "";
+        demand(
+          this.#sim.weather.everDamaged.has(key),
+          "I2",
+          () => `run ${sequence} is excluded, but its bundle never was damaged`,
+        );
+        this.#sim.count("exclusions");
+      }
+    }
+  }
+
+  #checkObject(key: string, bytes: number, sha256: string): void {
+    const { weather, objects } = this.#sim;
+    const known = weather.hurt.get(key) ?? objects.stored.get(key);
+    demand(known !== undefined, "I1", () => `object ${this.#sim.short(key)} does not exist`);
+    const same = known.bytes.byteLength === bytes && sha256Of(known.bytes) === sha256;
+    demand(same, "I1", () => `object ${this.#sim.short(key)} is not what the version says`);
+  }
+
+  /** The records of a version, read segment by segment. */
+  async #contentOf({ segments }: SnapshotManifest): Promise<ReferenceModel> {
+    const model: ReferenceModel = new Map();
+    for (const { object, rows, replaced } of segments) {
+      let content = this.#contents.get(object.key);
+      if (content === undefined) {
+        content = await this.#engine.contentOf(this.#bytesOf(object.key));
+        this.#contents.set(object.key, content);
+      }
+      const counts = countsOf(content);
+      const same =
+        counts.put === rows.put &&
+        counts.patch === rows.patch &&
+        counts.delete === rows.delete &&
+        content.replaced.size === replaced;
+      demand(
+        same,
+        "I1",
+        () => `segment ${this.#sim.short(object.key)} does not hold the rows that its version says`,
+      );
+      applyRun(model, content);
+    }
+    return model;
+  }
+}

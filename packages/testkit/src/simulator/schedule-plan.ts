@@ -1,0 +1,130 @@
+/** What one seed stands for: who takes part, by which policies, how it is scheduled and what goes wrong. */
+import { DEFAULT_POLICY, type Policy } from "@silt/core";
+import { createSeededRandom, type SeededRandom } from "../seeded-random.ts";
+import { ROLES, type Role } from "./actor.ts";
+import { drawRates, type FaultRates } from "./faults.ts";
+import { PERSONALITIES, type Personality } from "./scheduler.ts";
+
+/** Parts of a schedule that are left out: how a failing seed is made smaller. */
+export interface Cuts {
+  /** Fault kinds and roles that do not take part, and names of single actors. */
+  readonly without?: readonly string[];
+  /** Operations that each actor may begin at most. */
+  readonly operationsMax?: number;
+  /** Faults, by their number in the schedule, that do not happen. */
+  readonly faults?: readonly number[];
+  /** Steps at which nobody else gets his turn. */
+  readonly stay?: readonly number[];
+}
+
+export interface CollectionPlan {
+  readonly name: string;
+  readonly shards: number;
+  readonly policy: Omit<Policy, "selfSha256">;
+}
+
+export interface SchedulePlan {
+  readonly seed: number;
+  readonly collections: readonly CollectionPlan[];
+  readonly actors: readonly { readonly role: Role; readonly operations: number }[];
+  readonly personality: Personality;
+  readonly stepMsMax: number;
+  readonly changeChance: number;
+  readonly rates: FaultRates;
+  /** Faults that happen at most. */
+  readonly faultsMax: number;
+  /** Clocks differ by up to so much. */
+  readonly clockSkewMs: number;
+  /** Steps after which faults stop even if work is left. */
+  readonly chaosStepsMax: number;
+  /** Objects that are damaged or gone come back when faults stop. */
+  readonly heals: boolean;
+}
+
+/** How many of each role take part: `[least, most]`, and the chance that the role takes part at all. */
+const CAST: Readonly<Record<Role, readonly [number, number, number]>> = {
+  writer: [1, 3, 1],
+  ingester: [1, 2, 0.3],
+  compactor: [1, 3, 1],
+  sweeper: [1, 1, 0.5],
+  collector: [1, 2, 0.4],
+  reader: [1, 2, 0.5],
+  operator: [1, 1, 0.4],
+};
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+function drawPolicy(random: SeededRandom): Omit<Policy, "selfSha256"> {
+  const ttlMs = random.pick([2_100, 30_000]);
+  return {
+    ...DEFAULT_POLICY,
+    compaction: {
+      strategy: random.pick(["tiered", "tiered", "single"] as const),
+      fanOut: random.pick([2, 2, 3, 16]),
+      smallBytes: random.pick([0, 0, 700, 4_000]),
+      rewriteRatio: random.pick([1, 2, 100]),
+      tombstoneRatio: random.pick([0.2, 1, 100]),
+      tombstoneAgeMs: random.pick([0, 5_000, HOUR_MS]),
+      segmentsMax: random.pick([2, 3, 64]),
+      runsMax: random.pick([1, 2, 3, 1_000]),
+      bytesMax: random.pick([1, 1_500, 1_000_000]),
+    },
+    lease: { ttlMs, heartbeatMs: ttlMs / 3, skewMs: random.pick([0, 500, 2_000]) },
+    retention: {
+      versionsKept: random.pick([1, 1, 2, 5]),
+      versionsKeptMs: random.pick([0, 0, 10_000, HOUR_MS]),
+      deltasKeptMs: random.pick([0, 0, 20_000, null]),
+      graceMs: random.pick([0, 1_000, MINUTE_MS, HOUR_MS]),
+    },
+  };
+}
+
+function drawCollections(random: SeededRandom): readonly CollectionPlan[] {
+  const count = random.pick([1, 1, 1, 2]);
+  return ["a", "b"].slice(0, count).map((name) => ({
+    name,
+    shards: random.pick([1, 1, 1, 2]),
+    policy: drawPolicy(random),
+  }));
+}
+
+function drawActors(random: SeededRandom, cuts: Cuts): SchedulePlan["actors"] {
+  const without = new Set(cuts.without ?? []);
+  return ROLES.flatMap((role) => {
+    const [least, most, chance] = CAST[role];
+    const takesPart = random.chance(chance);
+    const count = least + random.int(most - least + 1);
+    const operations = Array.from({ length: count }, () => 2 + random.int(5));
+    if (!takesPart || without.has(role)) return [];
+    return operations
+      .map((drawn, index) => ({
+        role,
+        name: `${role}-${index + 1}`,
+        operations: Math.min(drawn, cuts.operationsMax ?? drawn),
+      }))
+      .filter(({ name }) => !without.has(name));
+  });
+}
+
+/** The plan of a seed: the same for ever, unless this file changes. */
+export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
+  // Neighbouring seeds of the generator are unlike only after mixing.
+  const random = createSeededRandom(Math.imul(seed ^ 0x5117, 0x9e3779b1));
+  const without = new Set(cuts.without ?? []);
+  const collections = drawCollections(random.fork());
+  const actors = drawActors(random.fork(), cuts);
+  return {
+    seed,
+    collections,
+    actors,
+    personality: random.pick(PERSONALITIES),
+    stepMsMax: random.pick([1, 10, 10, 200]),
+    changeChance: random.pick([0.01, 0.05, 0.2]),
+    rates: drawRates(random.fork(), without),
+    faultsMax: random.pick([0, 3, 10, 40]),
+    clockSkewMs: random.pick([0, 0, 1_000, 30_000]),
+    chaosStepsMax: 1_200,
+    heals: random.chance(0.85),
+  };
+}

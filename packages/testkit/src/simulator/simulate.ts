@@ -1,0 +1,181 @@
+/**
+ * One schedule from its seed: the collections are created, actors work while things go wrong, faults
+ * stop, and everything must settle. The checker watches all the time.
+ */
+import {
+  ensureCollection,
+  type Ports,
+  pointerKey,
+  shardPrefix,
+  shardRefs,
+  updatePolicy,
+} from "@silt/core";
+import { silentLogger, silentMetrics } from "../memory-ports.ts";
+import { createSeededRandom } from "../seeded-random.ts";
+import type { Role } from "./actor.ts";
+import { compactor } from "./actors/compactor.ts";
+import { writer } from "./actors/writer.ts";
+import { type Cuts, planSchedule, type SchedulePlan } from "./schedule-plan.ts";
+import { createFoldEngine, type SimulatedEngine } from "./simulated-engine.ts";
+import { type Body, directHints, Simulation } from "./simulation.ts";
+import type { Totals } from "./totals.ts";
+import { Violation } from "./violation.ts";
+
+export interface SimulateOptions {
+  readonly cuts?: Cuts | undefined;
+  /** Keep the story of the schedule. */
+  readonly trace?: boolean | undefined;
+  /** Default: the fold instead of SQLite. */
+  readonly engine?: SimulatedEngine | undefined;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly plan: SchedulePlan;
+  /** What was broken, if anything was. */
+  readonly violation:
+    | { readonly invariant: string; readonly message: string; readonly stack: string }
+    | undefined;
+  /** Equal for equal schedules. */
+  readonly hash: string;
+  readonly steps: number;
+  readonly virtualMs: number;
+  readonly totals: Totals;
+  readonly trace: readonly string[];
+}
+
+/** A schedule that is shorter than this tests nothing. */
+export const AWAITS_MIN = 200;
+export const FLIPS_MIN = 3;
+const SETTLE_STEPS_MAX = 6_000;
+
+const BODIES: Readonly<Partial<Record<Role, Body>>> = { writer, compactor };
+
+/** Runs the schedule of a seed. Never throws for what the schedule finds. */
+export async function simulate(
+  seed: number,
+  options: SimulateOptions = {},
+): Promise<SimulationResult> {
+  const { cuts = {}, trace = false, engine = createFoldEngine() } = options;
+  const plan = planSchedule(seed, cuts);
+  const sim = new Simulation({ plan, cuts, engine, tells: trace });
+  const startMs = sim.scheduler.nowMs;
+  try {
+    await createCollections(sim);
+    startActors(sim);
+    await runChaos(sim);
+    await settle(sim);
+  } catch (error) {
+    sim.fail(error);
+  }
+  const { steps, nowMs } = sim.scheduler;
+  return {
+    seed,
+    plan,
+    violation: describe(sim.failure),
+    hash: sim.trace.hash,
+    steps,
+    virtualMs: nowMs - startMs,
+    totals: sim.totals,
+    trace: sim.trace.lines,
+  };
+}
+
+function describe(failure: unknown): SimulationResult["violation"] {
+  if (failure === undefined) return undefined;
+  const error = failure instanceof Error ? failure : new Error(String(failure));
+  const invariant = error instanceof Violation ? error.invariant : "BUG";
+  return { invariant, message: error.message, stack: error.stack ?? "" };
+}
+
+/** Collections come into being before anything goes wrong. */
+async function createCollections(sim: Simulation): Promise<void> {
+  const ports: Ports = {
+    objects: sim.objects,
+    log: sim.log,
+    leases: sim.leases,
+    hints: directHints(sim),
+    engine: sim.engine,
+    clock: { nowMs: () => sim.scheduler.nowMs, sleep: async () => {}, every: () => () => {} },
+    random: createSeededRandom(sim.plan.seed),
+    logger: silentLogger,
+    metrics: silentMetrics,
+  };
+  for (const { name, shards, policy } of sim.plan.collections) {
+    const { identity } = await ensureCollection(ports, name, { dimension: 2, shards });
+    await updatePolicy(ports, name, (old) => ({ ...old, ...policy }));
+    sim.addCollection(identity);
+    for (const shard of shardRefs(identity)) await sim.checker.watch(shard, pointerKey(shard));
+  }
+}
+
+function startActors(sim: Simulation): void {
+  const counts = new Map<Role, number>();
+  for (const { role, operations } of sim.plan.actors) {
+    const number = (counts.get(role) ?? 0) + 1;
+    counts.set(role, number);
+    const body = BODIES[role];
+    if (body !== undefined) sim.addActor(role, `${role}-${number}`, operations, body);
+  }
+}
+
+const ENDLESS: ReadonlySet<Role> = new Set(["compactor", "sweeper", "collector"]);
+
+const workIsDone = (sim: Simulation) =>
+  sim.actors.every(({ role, state }) => ENDLESS.has(role) || state === "done");
+
+async function runChaos(sim: Simulation): Promise<void> {
+  const { chaosStepsMax } = sim.plan;
+  const over = () =>
+    sim.failure !== undefined || sim.scheduler.steps >= chaosStepsMax || workIsDone(sim);
+  await sim.scheduler.run(over, () => sim.beforeStep());
+}
+
+/** I7: with faults switched off everything pending is applied, in a bounded number of steps. */
+async function settle(sim: Simulation): Promise<void> {
+  sim.stopFaults();
+  const until = sim.scheduler.steps + SETTLE_STEPS_MAX;
+  const writers = sim.actors.filter(({ role }) => role === "writer");
+  const quiet = () => {
+    if (sim.failure !== undefined || sim.scheduler.steps >= until) return true;
+    if (!workIsDone(sim) || !isSettled(sim)) return false;
+    const enough = (sim.totals.flips ?? 0) >= FLIPS_MIN && sim.scheduler.steps >= AWAITS_MIN;
+    if (enough) return true;
+    const [first] = writers;
+    if (first === undefined) return true;
+    first.operationsLeft += 1;
+    sim.start(first);
+    return false;
+  };
+  let checkAt = 0;
+  const done = () => {
+    // Settled or not is looked up now and then; a failure ends at once.
+    if (sim.failure !== undefined) return true;
+    if (sim.scheduler.steps < checkAt) return false;
+    checkAt = sim.scheduler.steps + 10;
+    return quiet();
+  };
+  const ended = await sim.scheduler.run(done, () => {});
+  if (sim.failure !== undefined) return;
+  if (ended === "stuck") throw new Violation("I7", "nobody can go on, though work is left");
+  if (!isSettled(sim))
+    throw new Violation(
+      "I7",
+      `not settled ${SETTLE_STEPS_MAX} steps after the last fault: ${unsettled(sim)}`,
+    );
+}
+
+function isSettled(sim: Simulation): boolean {
+  return unsettled(sim) === undefined;
+}
+
+/** What is still left to do, in words. */
+function unsettled(sim: Simulation): string | undefined {
+  for (const { pending, ref } of sim.checker.histories.values()) {
+    // What lies there damaged for good may stop its shard, until somebody restores it.
+    if ([...sim.weather.hurt.keys()].some((key) => key.startsWith(shardPrefix(ref)))) continue;
+    if (pending.length > 0)
+      return `${pending.length} runs of ${ref.collection}/${ref.shard} are pending`;
+  }
+  return undefined;
+}
