@@ -32,7 +32,11 @@ async function refusal(name: string, bytes: Uint8Array): Promise<string> {
 }
 
 /** A PNG of a few bytes that announces a size. */
-function bombPng(width: number, height: number): Buffer {
+function bombPng(
+  width: number,
+  height: number,
+  [depth, colours, interlace]: readonly [number, number, number] = [8, 2, 0],
+): Buffer {
   const chunk = (type: string, data: Buffer) => {
     const body = Buffer.concat([Buffer.from(type), data]);
     const frame = Buffer.alloc(8);
@@ -43,7 +47,7 @@ function bombPng(width: number, height: number): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
-  header.set([8, 2, 0, 0, 0], 8);
+  header.set([depth, colours, 0, 0, interlace], 8);
   const pixels = chunk("IDAT", deflateSync(Buffer.alloc(1_000)));
   const signature = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
   return Buffer.concat([signature, chunk("IHDR", header), pixels, chunk("IEND", Buffer.alloc(0))]);
@@ -130,6 +134,12 @@ describe("prepareImage()", () => {
     const bomb = `<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`;
     expect(await refusal("bomb.svg", Buffer.from(bomb))).toMatch(/it is no PNG/);
     expect(await refusal("bomb.png", Buffer.from(`  ${bomb}`))).toMatch(/it is no PNG/);
+  });
+
+  it("F32 refuses an interlaced picture that decodes to more bytes at once than memory should hold", async () => {
+    expect(await refusal("bomb.png", bombPng(10_000, 10_000, [16, 6, 1]))).toMatch(
+      /"bomb.png": it is interlaced and decodes to 800000000 bytes at once, expected at most/,
+    );
   });
 
   it("refuses a header that announces more pixels than memory should hold", async () => {

@@ -1,10 +1,13 @@
 import { reasonOf, SiltError } from "@silt/core";
+import type { Metadata } from "sharp";
 import type { ImageInput } from "./embedder.ts";
 
 /** Largest file taken. */
 export const IMAGE_BYTES_MAX = 64 * 1024 * 1024;
-/** Pixels that a header may announce; 100 million decode to 300 MB. */
+/** Pixels that a header may announce; most formats are decoded in strips. */
 export const IMAGE_PIXELS_MAX = 100_000_000;
+/** What comes in several passes is decoded whole: some hundred bytes of it may ask for a gigabyte. */
+export const WHOLE_BYTES_MAX = 400_000_000;
 /** Area and side of a prepared picture. By area, so that a receipt of a metre stays readable. */
 export const PREPARED_PIXELS_MAX = 2_500 * 2_500;
 export const PREPARED_SIDE_MAX = 10_000;
@@ -31,7 +34,9 @@ export async function prepareImage(image: ImageInput): Promise<PreparedImage> {
   try {
     // "error" refuses truncated and damaged files, but not the harmless oddities of cameras.
     const input = { limitInputPixels: IMAGE_PIXELS_MAX, failOn: "error" } as const;
-    const { autoOrient } = await sharp(image.bytes, input).metadata();
+    const metadata = await sharp(image.bytes, input).metadata();
+    checkWhole(image.name, metadata);
+    const { autoOrient } = metadata;
     const bound = boundedSize(autoOrient.width, autoOrient.height);
     const { data, info } = await sharp(image.bytes, input)
       .timeout({ seconds: DECODE_SECONDS_MAX })
@@ -51,8 +56,22 @@ export async function prepareImage(image: ImageInput): Promise<PreparedImage> {
       originalHeight: autoOrient.height,
     };
   } catch (error) {
+    if (error instanceof SiltError) throw error;
     throw unreadable(image.name, decoderReason(error), error);
   }
+}
+
+/** Interlaced PNG and progressive JPEG. */
+function checkWhole(
+  name: string,
+  { width, height, channels, depth, isProgressive }: Metadata,
+): void {
+  const bytes = width * height * channels * (depth === "uchar" ? 1 : 2);
+  if (isProgressive !== true || bytes <= WHOLE_BYTES_MAX) return;
+  throw unreadable(
+    name,
+    `it is interlaced and decodes to ${bytes} bytes at once, expected at most ${WHOLE_BYTES_MAX}`,
+  );
 }
 
 function isPrepared(image: ImageInput): image is PreparedImage {
