@@ -1,5 +1,6 @@
 /** Answers over all shards of a collection. Each says what it was made from, shard by shard. */
 import {
+  type BlockedBy,
   type CollectionIdentity,
   compareIds,
   embeddingProblem,
@@ -11,7 +12,9 @@ import {
   shardOfKey,
   shardRefs,
   type VectorField,
+  type ViewOptions,
 } from "@silt/core";
+import { type LayeredShard, openLayeredShard, type ShardView } from "./layered-shard.ts";
 import {
   matchesFilter,
   type NearRecord,
@@ -19,9 +22,7 @@ import {
   type RecordFilter,
   unknownWhereKeys,
 } from "./nearest-records.ts";
-import type { BlockedBy } from "./pending-overlay.ts";
 import { recordsOfParent, resolveRecord, scanRecords } from "./resolve-record.ts";
-import { ShardReader, type ShardView, type ViewOptions } from "./shard-reader.ts";
 import type { SnapshotOptions } from "./shard-snapshot.ts";
 
 /** What of one shard an answer saw. */
@@ -48,7 +49,15 @@ export interface RecordsAnswer extends Answer {
   readonly records: readonly PutRow[];
 }
 
-export type ReadOptions = Pick<ViewOptions, "fresh">;
+/** An older version: its number where there is one shard, else a number by the name of each shard. */
+export type VersionSelection = number | Readonly<Record<string, number>>;
+
+export interface ReadOptions {
+  /** Also see the runs that no version holds yet. */
+  readonly fresh?: boolean | undefined;
+  /** Shards that are not named are read at their newest version. */
+  readonly version?: VersionSelection | undefined;
+}
 
 export interface RecordSelection extends RecordFilter {
   readonly ids?: readonly string[] | undefined;
@@ -58,14 +67,32 @@ export interface RecordSelection extends RecordFilter {
 
 export class CollectionReader implements Disposable {
   readonly #identity: CollectionIdentity;
-  readonly #readers: readonly ShardReader[];
+  readonly #readers: readonly LayeredShard[];
 
   constructor(ports: Ports, identity: CollectionIdentity, options: SnapshotOptions) {
     this.#identity = identity;
     this.#readers = shardRefs(identity).map((shard) => {
       const owner: SegmentOwner = { ...shard, vectors: identity.vectors };
-      return new ShardReader(ports, owner, options);
+      return openLayeredShard(ports, owner, options);
     });
+  }
+
+  /** The version asked for of each shard, in order. Throws `invalid` where that is not clear. */
+  #versionsOf(version: VersionSelection | undefined): readonly (number | undefined)[] {
+    const names = shardRefs(this.#identity).map(({ shard }) => shard);
+    if (version === undefined) return [];
+    if (typeof version === "number") {
+      if (names.length === 1) return [version];
+      throw this.#refuse(
+        "read",
+        `it has ${names.length} shards, each with versions of its own; name one for each, like "${names[0]}=${version}"`,
+      );
+    }
+    const stray = Object.keys(version).find((name) => !names.includes(name));
+    if (stray !== undefined) {
+      throw this.#refuse("read", `it has no shard "${stray}"; there are ${names.join(", ")}`);
+    }
+    return names.map((name) => version[name]);
   }
 
   get #field(): VectorField {
@@ -73,8 +100,16 @@ export class CollectionReader implements Disposable {
   }
 
   /** Views of all shards; dispose each. */
-  async views(options: ViewOptions = {}): Promise<readonly ShardView[]> {
-    const settled = await Promise.allSettled(this.#readers.map((reader) => reader.view(options)));
+  async views(
+    options: ReadOptions & Pick<ViewOptions, "searches"> = {},
+  ): Promise<readonly ShardView[]> {
+    const { fresh, searches } = options;
+    const versions = this.#versionsOf(options.version);
+    const settled = await Promise.allSettled(
+      this.#readers.map((reader, index) =>
+        reader.view({ fresh, searches, version: versions[index] }),
+      ),
+    );
     const views = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const failed = settled.find((one) => one.status === "rejected");
     if (failed === undefined) return views;
@@ -146,7 +181,7 @@ export class CollectionReader implements Disposable {
   }
 
   async #answer<T extends object>(
-    options: ViewOptions,
+    options: ReadOptions & Pick<ViewOptions, "searches">,
     filter: RecordFilter,
     make: (views: readonly ShardView[]) => T,
   ): Promise<T & Answer> {

@@ -1,12 +1,11 @@
 export * from "./collection-reader.ts";
 export * from "./layer.ts";
+export * from "./layered-shard.ts";
 export * from "./nearest-records.ts";
-export * from "./pending-overlay.ts";
 export type { Neighbour } from "./ranking.ts";
 export * from "./resolve-record.ts";
 export type { RowMode, VectorSource } from "./row-memory.ts";
 export * from "./segment-cache.ts";
-export * from "./shard-reader.ts";
 export * from "./shard-snapshot.ts";
 export * from "./vector-block.ts";
 export * from "./vector-file.ts";

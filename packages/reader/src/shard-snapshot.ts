@@ -1,23 +1,13 @@
 /** One version of a shard, open for reading: its manifest and a layer for each of its segments. */
-import {
-  findManifest,
-  type Pointer,
-  type Ports,
-  type SnapshotManifest,
-  type VectorField,
-} from "@silt/core";
+import type { OpenVersion, Ports, SnapshotManifest, VectorField } from "@silt/core";
 import type { SegmentFile } from "@silt/segment";
 import { type Layer, segmentLayer } from "./layer.ts";
 import type { LoadedVectors, SegmentCache } from "./segment-cache.ts";
 import { MEMORY_BYTES_MAX_DEFAULT, type VectorBlockOptions } from "./vector-block.ts";
 
-export interface ShardSnapshot {
-  readonly pointer: Pointer;
-  readonly manifest: SnapshotManifest;
+export interface ShardSnapshot extends OpenVersion {
   /** Oldest first. */
   readonly layers: readonly Layer[];
-  /** Counts one more user; each user calls the returned function once. The last one closes the files. */
-  retain(): () => void;
 }
 
 export interface SnapshotOptions {
@@ -29,16 +19,13 @@ export interface SnapshotOptions {
 }
 
 /**
- * Opens the version that a pointer names; undefined when a part of it is gone, which a newer pointer
- * may explain. Its vectors load at the first search.
+ * Opens a version; undefined when a part of it is gone, which a newer pointer may explain. Its vectors load at the first search.
  */
 export async function openSnapshot(
   ports: Pick<Ports, "objects">,
-  pointer: Pointer,
+  manifest: SnapshotManifest,
   options: SnapshotOptions,
 ): Promise<ShardSnapshot | undefined> {
-  const manifest = await findManifest(ports.objects, pointer);
-  if (manifest === undefined) return undefined;
   const field = manifest.vectors[0] as VectorField;
   let bytesLeft = options.vectorBytesMax ?? MEMORY_BYTES_MAX_DEFAULT;
   const files: SegmentFile[] = [];
@@ -79,7 +66,7 @@ export async function openSnapshot(
     close();
     throw error;
   }
-  return { pointer, manifest, layers, retain: countUsers(close) };
+  return { manifest, layers, retain: countUsers(close) };
 }
 
 function countUsers(close: () => void): () => () => void {

@@ -1,14 +1,8 @@
-/** The pending runs of a shard as one layer over its version: what makes a read fresh. */
-import {
-  createDeltaBuffer,
-  type DeltaBuffer,
-  type Metric,
-  type Ports,
-  type Run,
-  type SegmentOwner,
-  type Workbench,
-} from "@silt/core";
-import { contentLayer, type Layer } from "./layer.ts";
+/** The pending runs of a shard, folded over its version: what makes a read fresh. */
+import { createDeltaBuffer, type DeltaBuffer } from "./delta-buffer.ts";
+import type { Run } from "./formats.ts";
+import type { Ports, SegmentOwner, Workbench } from "./ports.ts";
+import type { SegmentContent } from "./row.ts";
 
 export interface OverlayLimits {
   readonly runsMax: number;
@@ -27,9 +21,10 @@ export interface BlockedBy {
 /** Runs folded over one version, in order and without gap. */
 export interface PendingOverlay {
   readonly baseCommitId: string;
-  /** The last run that is in the layer. */
+  /** The last run that is in the content. */
   readonly through: number;
-  readonly layer: Layer | undefined;
+  /** Undefined when nothing is folded. Never changes: a later overlay has another. */
+  readonly content: SegmentContent | undefined;
   readonly buffer: DeltaBuffer;
   readonly runs: number;
   /** Bytes of the bundles folded so far. */
@@ -41,7 +36,7 @@ export function emptyOverlay(baseCommitId: string, appliedThrough: number): Pend
   return {
     baseCommitId,
     through: appliedThrough,
-    layer: undefined,
+    content: undefined,
     buffer: createDeltaBuffer(),
     runs: 0,
     bytes: 0,
@@ -54,11 +49,10 @@ export function emptyOverlay(baseCommitId: string, appliedThrough: number): Pend
  * unreadable or over a limit.
  */
 export async function extendOverlay(
-  ports: Ports,
+  ports: Pick<Ports, "objects" | "engine">,
   owner: SegmentOwner,
   before: PendingOverlay,
   runs: readonly Run[],
-  metric: Metric,
   limits: OverlayLimits = OVERLAY_LIMITS,
 ): Promise<PendingOverlay> {
   if (runs.length === 0) return before;
@@ -81,13 +75,13 @@ export async function extendOverlay(
   }
   // A copy: views of earlier moments must not change when the buffer goes on.
   const { rows, replaced } = before.buffer.content();
-  const layer = contentLayer({ rows: new Map(rows), replaced: new Map(replaced) }, { metric });
-  return { ...before, through, layer, runs: count, bytes, blockedBy };
+  const content = { rows: new Map(rows), replaced: new Map(replaced) };
+  return { ...before, through, content, runs: count, bytes, blockedBy };
 }
 
 /** Why the run could not be folded, or undefined. */
 async function foldRun(
-  ports: Ports,
+  ports: Pick<Ports, "objects">,
   workbench: Workbench,
   owner: SegmentOwner,
   run: Run,
