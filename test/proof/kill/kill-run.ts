@@ -1,0 +1,196 @@
+/**
+ * Many kills on one store. A few seats are taken by random slots, whose processes work until they are
+ * killed; every so often all are killed, the store settles, and everything is checked.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { createSeededRandom, type SeededRandom } from "@silt/testkit";
+import { settleAndCheck } from "./check-store.ts";
+import { KillTally } from "./kill-report.ts";
+import { type Ending, Life, type LifePlan } from "./life.ts";
+import { SLOTS, type Slot } from "./slots.ts";
+import type { World } from "./world.ts";
+
+export interface KillRunOptions {
+  readonly kills: number;
+  readonly seed: number;
+  /** Ends earlier. */
+  readonly minutes?: number | undefined;
+  /** How many processes are alive at the same time, beside the reader that lives on. */
+  readonly seats?: number;
+  /** Kills between two reckonings. */
+  readonly killsBetween?: number;
+  /** Also read every row with a second build of SQLite at the end. */
+  readonly deep?: boolean;
+  readonly onProgress?: (text: string) => void;
+}
+
+const SEATS_DEFAULT = 3;
+const KILLS_BETWEEN_DEFAULT = 50;
+/** This slot is alive all the time, and seldom killed. */
+const LASTING = "read-lasting";
+const LASTING_KILL_CHANCE = 0.2;
+
+const START_CHANCE = 0.12;
+const MOMENT_CHANCE = 0.5;
+const PHASE_CHANCE = 0.6;
+const SLEEP_CHANCE = 0.1;
+const START_MS_MAX = 500;
+const COMMAND_MS_MAX = 900;
+const TIMER_MS_MIN = 20;
+const TIMER_MS_MAX = 3_000;
+const MOMENTS_MAX = 120;
+
+/** Phases that a role passes, from its first call to its last. */
+const PHASES_OF: Readonly<Record<string, readonly string[]>> = {
+  write: ["build delta", "store bundle", "register", "read log", "between turns"],
+  buffer: ["take", "build delta", "store bundle", "register", "give run up", "between turns"],
+  ingest: ["ingest", "build delta", "store bundle", "register"],
+  compact: [
+    "take lease",
+    "read log",
+    "fetch bundle",
+    "check bundle",
+    "fetch segment",
+    "merge",
+    "store segment",
+    "store manifest",
+    "flip",
+    "note APPLIED",
+    "give lease back",
+  ],
+  read: ["fetch segment", "read object", "search"],
+  verify: ["verify", "audit segment", "check bundle"],
+  export: ["export", "fetch segment"],
+};
+
+/** How a life of this slot ends; spread over its work, not only over its time. */
+function randomEnding(slot: Slot, random: SeededRandom): Ending {
+  if (slot.role === "command") {
+    return { kind: "timer", ms: Math.round(random.fraction() * COMMAND_MS_MAX) };
+  }
+  if (random.chance(START_CHANCE)) {
+    return { kind: "start", ms: Math.round(random.fraction() * START_MS_MAX) };
+  }
+  if (random.chance(MOMENT_CHANCE)) {
+    const phases = PHASES_OF[slot.role] ?? [];
+    const inPhase = random.chance(PHASE_CHANCE) && phases.length > 0;
+    const moment = inPhase
+      ? { nth: 1 + random.int(6), phase: random.pick(phases) }
+      : { nth: 1 + random.int(MOMENTS_MAX) };
+    return { kind: "moment", moment, msMax: TIMER_MS_MAX };
+  }
+  // Short lives as often as long ones.
+  const ms = TIMER_MS_MIN * (TIMER_MS_MAX / TIMER_MS_MIN) ** random.fraction();
+  return { kind: "timer", ms: Math.round(ms) };
+}
+
+export function randomPlan(slot: Slot, random: SeededRandom): LifePlan {
+  const ending = randomEnding(slot, random);
+  const sleeps = ending.kind === "timer" && random.chance(SLEEP_CHANCE);
+  const nap = { afterMs: random.int(400), ms: 300 + random.int(900) };
+  return {
+    slot,
+    seed: random.int(2 ** 31),
+    ending: sleeps ? { ...ending, ms: ending.ms + nap.afterMs + nap.ms } : ending,
+    ...(sleeps && { sleep: nap }),
+  };
+}
+
+/** One run of kills, from the first life to the last reckoning. */
+class KillRun {
+  readonly tally = new KillTally();
+  readonly #world: World;
+  readonly #options: KillRunOptions;
+  readonly #random: SeededRandom;
+  readonly #seated = new Set<string>();
+  readonly #startedAtMs = performance.now();
+  #lasting: Life | undefined;
+
+  constructor(world: World, options: KillRunOptions) {
+    this.#world = world;
+    this.#options = options;
+    this.#random = createSeededRandom(options.seed);
+  }
+
+  get minutes(): number {
+    return (performance.now() - this.#startedAtMs) / 60_000;
+  }
+
+  async run(): Promise<void> {
+    const { kills, killsBetween = KILLS_BETWEEN_DEFAULT, minutes = Infinity, deep } = this.#options;
+    while (this.tally.kills < kills && this.tally.wrong.length === 0 && this.minutes < minutes) {
+      this.#lasting ??= this.#startLasting();
+      const until = Math.min(kills, this.tally.kills + killsBetween);
+      await this.#killUntil(until);
+      const isLast = this.tally.kills >= kills || this.minutes >= minutes;
+      if (isLast || this.#random.chance(LASTING_KILL_CHANCE)) await this.#endLasting();
+      if (this.tally.wrong.length > 0) break;
+      await this.#reckon(isLast && deep === true);
+    }
+    await this.#endLasting();
+  }
+
+  /** All seats work, and their processes are killed, until there were so many kills. */
+  async #killUntil(kills: number): Promise<void> {
+    const { seats = SEATS_DEFAULT, minutes = Infinity } = this.#options;
+    const isOver = () =>
+      this.tally.kills >= kills || this.tally.wrong.length > 0 || this.minutes >= minutes;
+    const seat = async () => {
+      const random = this.#random.fork();
+      while (!isOver()) {
+        const slot = this.#choose(random);
+        this.#seated.add(slot.name);
+        try {
+          this.tally.add(await new Life(this.#world, randomPlan(slot, random)).ended);
+        } finally {
+          this.#seated.delete(slot.name);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: seats }, seat));
+  }
+
+  #choose(random: SeededRandom): Slot {
+    const free = SLOTS.filter(({ name }) => name !== LASTING && !this.#seated.has(name));
+    return random.pick(free.flatMap((slot) => Array<Slot>(slot.weight).fill(slot)));
+  }
+
+  #startLasting(): Life {
+    const slot = SLOTS.find(({ name }) => name === LASTING) as Slot;
+    const ending = { kind: "timer", ms: 2 ** 30 } as const;
+    const life = new Life(this.#world, { slot, seed: this.#random.int(2 ** 31), ending });
+    void life.ended.then((report) => this.tally.add(report));
+    return life;
+  }
+
+  async #endLasting(): Promise<void> {
+    this.#lasting?.kill();
+    await this.#lasting?.ended;
+    this.#lasting = undefined;
+    // Its report is added by a listener that was there before us.
+    await sleep(0);
+  }
+
+  async #reckon(deep: boolean): Promise<void> {
+    try {
+      const reckoning = await settleAndCheck(this.#world, { deep });
+      this.tally.reckonings.push(reckoning);
+      const { growth, records } = reckoning;
+      this.#options.onProgress?.(
+        `${this.tally.kills} kills, ${this.minutes.toFixed(1)} min: ${growth.runs} runs, ` +
+          `${growth.versions} versions, ${growth.objects} objects, ${records} records`,
+      );
+    } catch (error) {
+      this.tally.wrong.push(
+        error instanceof Error ? (error.stack ?? error.message) : String(error),
+      );
+    }
+  }
+}
+
+/** Kills processes on the store of a new world, and says what it has seen. */
+export async function runKills(world: World, options: KillRunOptions) {
+  const run = new KillRun(world, options);
+  await run.run();
+  return run.tally.report(options.seed, run.minutes);
+}
