@@ -51,7 +51,6 @@ interface Thing {
   readonly others: () => readonly string[] | Promise<readonly string[]>;
   readonly kinds: RegExp;
   /** When it may be gone without damage, for a collector takes the oldest. */
-  readonly goneIsNotice?: true;
 }
 
 const THINGS: readonly Thing[] = [
@@ -93,8 +92,7 @@ const THINGS: readonly Thing[] = [
     name: "manifest of the oldest version",
     key: () => keyOf("lines", /\/0-\w+\/manifest\.json$/),
     others: () => [keyOf("lines", /\/1-\w+\/manifest\.json$/)],
-    kinds: /^old-manifest-damaged$/,
-    goneIsNotice: true,
+    kinds: /^old-manifest-(damaged|missing)$/,
   },
   {
     name: "segment of the current version",
@@ -106,8 +104,7 @@ const THINGS: readonly Thing[] = [
     name: "segment of an old version",
     key: () => keyOf("lines", /\/1-\w+\/.*\.sqlite$/),
     others: () => [keyOf("words", /\/1-\w+\/.*\.sqlite$/)],
-    kinds: /^old-segment-damaged$/,
-    goneIsNotice: true,
+    kinds: /^old-segment-(damaged|missing)$/,
   },
   {
     name: "bundle of an applied run",
@@ -212,7 +209,7 @@ describe("F61 verifyStore() finds one flipped digit, which is still JSON and sti
 });
 
 describe("I1 F31 verifyStore() names a damaged", () => {
-  for (const [index, { name, key, others, kinds, goneIsNotice }] of THINGS.entries()) {
+  for (const [index, { name, key, others, kinds }] of THINGS.entries()) {
     describe(name, () => {
       it("with one bit flipped, wherever it is", async () => {
         const object = await key();
@@ -245,10 +242,7 @@ describe("I1 F31 verifyStore() names a damaged", () => {
 
       it("that is gone", async () => {
         const object = await key();
-        const report = await reportOf(object, (path) => rmSync(path));
-        if (!goneIsNotice) return expectNamed(report, object, kinds);
-        expect(report.problems).toEqual([]);
-        expect(report.notices).toMatchObject([{ object, kind: "history-gone" }]);
+        expectNamed(await reportOf(object, (path) => rmSync(path)), object, kinds);
       });
     });
   }

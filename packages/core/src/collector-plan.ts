@@ -21,7 +21,7 @@ import { isSiltError, SiltError } from "./silt-error.ts";
 
 /** A plan names at most so many objects; the rest waits for the next one. */
 export const CANDIDATES_MAX = 10_000;
-const PLAN_BYTES_MAX = 16 * 1024 * 1024;
+export const PLAN_BYTES_MAX = 16 * 1024 * 1024;
 const PLANS_MAX = 100;
 
 /** An object that nothing needs, as far as one look can tell. */

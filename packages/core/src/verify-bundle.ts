@@ -1,6 +1,7 @@
 /** The bundle that a run names: it exists, is what was registered, and is sound inside. */
 import type { Run } from "./formats.ts";
 import { deltaKey } from "./object-keys.ts";
+import { isOpenExclusion } from "./plan-compaction.ts";
 import type { SegmentOwner } from "./ports.ts";
 import { hashObject } from "./publish-delta.ts";
 import { isSiltError } from "./silt-error.ts";
@@ -27,7 +28,7 @@ export async function verifyBundle(
   run: Run,
   basis: Pick<RunsBasis, "manifest" | "appliedThrough">,
 ): Promise<string | undefined> {
-  const { shard, findings } = context;
+  const { shard, findings, deltasKeptUntil } = context;
   const { key, bytes } = run.delta;
   // A foreign key is reported with its run; what lies there is not this run's.
   if (key !== deltaKey(shard, run.runId)) return undefined;
@@ -38,7 +39,10 @@ export async function verifyBundle(
   const told = found.state === "missing" ? "it is gone" : found.reason;
   const exclusion = exclusionOf(basis.manifest, run.sequence);
   // An open exclusion is one problem, which says this too.
-  if (exclusion !== undefined && exclusion.retriedBy === null) return told;
+  if (exclusion !== undefined && isOpenExclusion(exclusion)) return told;
+  const isOver = deltasKeptUntil !== undefined && Date.parse(run.registeredAt) <= deltasKeptUntil;
+  // The collector takes applied bundles of that age.
+  if (found.state === "missing" && run.sequence <= basis.appliedThrough && isOver) return undefined;
   const status =
     exclusion !== undefined
       ? "excluded"

@@ -9,6 +9,7 @@ import {
 import {
   COLLECTION_NAME,
   type CollectionIdentity,
+  type Policy,
   parseCollection,
   parsePolicy,
   type VectorField,
@@ -36,7 +37,7 @@ export async function verifyCollection(context: VerifyContext, name: string): Pr
     return;
   }
   const identity = await readJson(context, collectionKey(name), "collection", parseCollection);
-  await readJson(context, policyKey(name), "policy", parsePolicy);
+  const policy = await readJson(context, policyKey(name), "policy", parsePolicy);
   const isMine = identity === undefined || identity.collection === name;
   if (!isMine) {
     const message = `It is the file of collection "${identity.collection}"`;
@@ -48,12 +49,19 @@ export async function verifyCollection(context: VerifyContext, name: string): Pr
   }
   for (const shard of plan.shards) {
     context.signal?.throwIfAborted();
-    await verifyShard({ ...context, shard, vectors: plan.vectors });
+    const { vectors } = plan;
+    await verifyShard({ ...context, shard, vectors, deltasKeptUntil: keptUntil(context, policy) });
   }
   for (const key of plan.leftovers) {
     findings.notice(key, "leftover", "It belongs to no shard of the collection; nobody reads it");
   }
   for (const shard of plan.foreign) await reportForeign(context, shard);
+}
+
+/** Up to when applied bundles may be gone. A policy that cannot be read excuses nothing. */
+function keptUntil({ ports }: VerifyContext, policy: Policy | undefined): number | undefined {
+  const deltasKeptMs = policy?.retention.deltasKeptMs ?? null;
+  return deltasKeptMs === null ? undefined : ports.clock.nowMs() - deltasKeptMs;
 }
 
 /** A shard that the collection does not name: debris of a lost creation, unless runs were acknowledged. */

@@ -18,6 +18,8 @@ export interface ShardContext extends VerifyContext {
   readonly shard: ShardRef;
   /** The collection's; undefined when nothing says them. */
   readonly vectors: readonly VectorField[] | undefined;
+  /** Applied bundles of runs registered up to here may be collected; undefined when none may, in ms. */
+  readonly deltasKeptUntil: number | undefined;
 }
 
 /** `log: run 12 of lines/<storeId>/0-of-1`. */

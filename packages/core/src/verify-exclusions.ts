@@ -15,7 +15,7 @@ export function exclusionOf(
   return manifest?.excluded.find(({ from, to }) => from <= sequence && sequence <= to);
 }
 
-/** Every exclusion of the current version: an open one waits for somebody. */
+/** Every exclusion of the current version: an open one waits for somebody, a rollback was somebody's will. */
 export function reportExclusions(
   shard: ShardRef,
   excluded: readonly Exclusion[],
@@ -23,9 +23,13 @@ export function reportExclusions(
   findings: Findings,
 ): void {
   for (const exclusion of excluded) {
-    const { from, to, runIds, reason, retriedBy, excludedAt } = exclusion;
+    const { from, to, runIds, reason, retriedBy, excludedAt, cause } = exclusion;
     const object = logObject(shard, runsText(from, to));
     const what = `excluded since ${excludedAt}: ${reason}`;
+    if (cause === "rollback") {
+      findings.notice(object, "rolled-back", what);
+      continue;
+    }
     if (retriedBy !== null) {
       findings.notice(object, "excluded-run", `${what}; it came back as run ${retriedBy}`);
       continue;

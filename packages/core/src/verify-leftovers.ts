@@ -1,8 +1,20 @@
 /** What lies in a shard's folder and nothing references: told, never damage, never deleted here. */
-import { deltaKey, deltasPrefix, pointerKey, shardPrefix, snapshotsPrefix } from "./object-keys.ts";
-import type { ListedObject } from "./ports.ts";
+import { PLAN_BYTES_MAX } from "./collector-plan.ts";
+import { parseCollectorPlan } from "./formats.ts";
+import {
+  deltaKey,
+  deltasPrefix,
+  planKey,
+  plansPrefix,
+  pointerKey,
+  shardPartition,
+  shardPrefix,
+  snapshotsPrefix,
+} from "./object-keys.ts";
+import type { ListedObject, ShardRef } from "./ports.ts";
+import type { SiltError } from "./silt-error.ts";
 import type { ShardContext } from "./verify-context.ts";
-import { unlessLogDamaged } from "./verify-report.ts";
+import { unlessDamaged, unlessLogDamaged } from "./verify-report.ts";
 import type { KnownVersions } from "./verify-versions.ts";
 
 const PAGE = 1_000;
@@ -26,6 +38,10 @@ export async function reportLeftovers(
     const deltas = page.filter(({ key }) => key.startsWith(deltasPrefix(shard)));
     await reportUnregistered(context, deltas);
     for (const { key } of page) {
+      if (key.startsWith(plansPrefix(shard)) && key.endsWith(".json")) {
+        await verifyPlan(context, key);
+        continue;
+      }
       const message = strangerMessage(context, key, known, currentVersion);
       if (message !== undefined) context.findings.notice(key, "leftover", message);
     }
@@ -33,6 +49,23 @@ export async function reportLeftovers(
     after = page.at(-1)?.key;
   }
 }
+
+/** A plan of the collector: it must be readable and of this shard. One that is gone was replaced. */
+async function verifyPlan({ ports, shard, findings }: ShardContext, key: string): Promise<void> {
+  const report = ({ message, kind }: SiltError) =>
+    findings.problem(key, kind === "invalid" ? "format-unknown" : "plan-damaged", message);
+  const plan = await unlessDamaged(async () => {
+    const found = await ports.objects.get(key, { bytesMax: PLAN_BYTES_MAX });
+    if (found.outcome !== "found") return undefined;
+    findings.count({ objects: 1, bytes: found.bytes.byteLength });
+    return parseCollectorPlan(found.bytes, `plan "${key}"`);
+  }, report);
+  if (plan === undefined || (isOf(plan, shard) && key === planKey(shard, plan.planId))) return;
+  findings.problem(key, "plan-damaged", `It is plan ${plan.planId} of ${shardPartition(plan)}`);
+}
+
+const isOf = (plan: ShardRef, { collection, storeId, shard }: ShardRef): boolean =>
+  plan.collection === collection && plan.storeId === storeId && plan.shard === shard;
 
 /** The run id that a bundle's key names, if it is one. */
 export function runIdOfKey(prefix: string, key: string): string | undefined {

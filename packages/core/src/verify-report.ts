@@ -37,6 +37,8 @@ export const REMEDIES = {
     "Restore the segment from a backup; if there is none, its records can be written again from their sources.",
   "segment-unsound":
     "Its bytes are those that were committed, so no backup helps: report this, and write its records again.",
+  "old-segment-missing":
+    "Restore the segment from a backup if you need that old version; the current one does not need it.",
   "old-segment-damaged":
     "Restore the segment from a backup if you need that old version; the current one does not need it.",
   "log-unreadable":
@@ -63,6 +65,8 @@ export const REMEDIES = {
     "The snapshot holds the run's content, nothing is lost for readers; restore the bundle from a backup to keep the history.",
   "excluded-run":
     'Restore its bundle if it is damaged, then bring it back: "silt quarantine retry RUN".',
+  "plan-damaged":
+    "Delete it: it is the collector's note of what may go, and what it named starts to wait anew.",
   "guard-damaged":
     "Restore the log from a backup; without it the source is read and registered again at its next ingest.",
   "format-unknown": "A later version of Silt wrote it: upgrade Silt, then verify again.",
@@ -74,6 +78,7 @@ export type ProblemKind = keyof typeof REMEDIES;
 export type NoticeKind =
   | "leftover"
   | "excluded-run"
+  | "rolled-back"
   | "history-gone"
   | "flip-not-noted"
   | "unproven";

@@ -36,19 +36,20 @@ export async function verifySegment(
   }
 }
 
-/** An object that only older versions list: when it is still there, it must be what it was. */
+/** An object that only older versions list; false when it is gone, which a collector may explain. */
 export async function verifyOldObject(
   context: ShardContext,
   ref: ObjectRef,
   version: number,
   proven: boolean,
-): Promise<void> {
+): Promise<boolean> {
   const found = await orDamage(() => compareHash(context, ref, `Segment of version ${version}`));
-  for (const { kind, message } of found) {
-    if (kind === "segment-missing") context.findings.notice(ref.key, "history-gone", message);
-    else report(context, ref.key, { kind: "old-segment-damaged", message }, proven);
-  }
   context.progress.done();
+  if (found.some(({ kind }) => kind === "segment-missing")) return false;
+  for (const { message } of found) {
+    report(context, ref.key, { kind: "old-segment-damaged", message }, proven);
+  }
+  return true;
 }
 
 function report(

@@ -9,14 +9,20 @@ import {
   type SegmentDescriptor,
   type SnapshotManifest,
   sha256Of,
+  type VersionItem,
 } from "./formats.ts";
+import { readVersionItems } from "./history.ts";
 import { manifestKey, pointerKey, versionPrefix } from "./object-keys.ts";
+import type { VersionKey } from "./ports.ts";
 import { isSiltError } from "./silt-error.ts";
 import { MANIFEST_BYTES_MAX } from "./snapshot-pointer.ts";
 import { manifestProblems, parentProblems } from "./verify-chain.ts";
-import type { ShardContext } from "./verify-context.ts";
-import { unlessDamaged } from "./verify-report.ts";
+import { logObject, type ShardContext } from "./verify-context.ts";
+import { unlessDamaged, unlessLogDamaged } from "./verify-report.ts";
 import { verifyOldObject, verifySegment } from "./verify-segment.ts";
+
+/** So many attempts at one version are looked through for the one that was committed. */
+const ATTEMPTS_MAX = 1_000;
 
 /** A version as a pointer or another version names it. */
 export interface VersionLink {
@@ -90,7 +96,6 @@ export async function verifyVersions(
   current: { readonly link: VersionLink; readonly found: FoundManifest },
 ): Promise<KnownVersions> {
   const known: KnownVersions = { referenced: new Set(), opaque: new Set() };
-  const gone: VersionLink[] = [];
   let child: SnapshotManifest | undefined;
   let { link, found } = current;
   for (;;) {
@@ -99,11 +104,8 @@ export async function verifyVersions(
     const isCurrent = link === current.link;
     if (found.state === "gone") {
       known.opaque.add(versionPrefix(context.shard, link.version, link.commitId));
-      if (isCurrent) reportGone(context, link, true);
-      else gone.push(link);
+      if (isCurrent || !(await isRetired(context, link))) reportGone(context, link, isCurrent);
     } else {
-      // The collector takes the oldest first: a version with older ones left did not go by it.
-      for (const lost of gone.splice(0)) reportGone(context, lost, false);
       if (found.state === "damaged") reportDamaged(context, link, found, isCurrent, known);
       await verifyContent(context, found, child, isCurrent, known);
     }
@@ -114,12 +116,49 @@ export async function verifyVersions(
     link = next;
     found = await loadManifest(context, link);
   }
-  const [newest] = gone;
-  if (newest !== undefined) {
-    const message = `Version ${newest.version} and those before it are gone; nothing that is left needs them`;
-    context.findings.notice(newest.key, "history-gone", message);
-  }
+  await verifyHeldVersions(context, known);
   return known;
+}
+
+/** Versions that the log has an item of, and to which no chain of manifests leads any more. */
+async function verifyHeldVersions(context: ShardContext, known: KnownVersions): Promise<void> {
+  for (const { version, commitId, manifest, retired } of await itemsOf(context)) {
+    if (retired || manifest === null || known.referenced.has(manifest.key)) continue;
+    context.signal?.throwIfAborted();
+    const link = { version, commitId, key: manifest.key, sha256: manifest.sha256 };
+    known.referenced.add(link.key);
+    const found = await loadManifest(context, link);
+    if (found.state !== "gone") {
+      if (found.state === "damaged") reportDamaged(context, link, found, false, known);
+      await verifyContent(context, found, undefined, false, known);
+    } else if (!(await isRetired(context, link))) reportGone(context, link, false);
+  }
+}
+
+/** The log's items about versions; what cannot be read is reported, and none. */
+async function itemsOf({ ports, shard, findings }: ShardContext): Promise<readonly VersionItem[]> {
+  const items = await unlessLogDamaged(
+    () => readVersionItems(ports, shard),
+    ({ message }) => findings.problem(logObject(shard, "versions"), "log-unreadable", message),
+  );
+  return items ?? [];
+}
+
+/** True when the version was given up: then its objects go at any moment, and nobody misses them. */
+async function isRetired(
+  { ports, shard }: ShardContext,
+  { version, commitId }: VersionKey,
+): Promise<boolean> {
+  const after = { version, commitId: "" };
+  const items = await unlessLogDamaged(
+    () => ports.log.listVersions(shard, { after, limit: ATTEMPTS_MAX }),
+    // Reported with all items.
+    () => {},
+  );
+  return (
+    items?.some((item) => item.version === version && item.commitId === commitId && item.retired) ??
+    false
+  );
 }
 
 function reportGone({ findings }: ShardContext, { key, version }: VersionLink, current: boolean) {
@@ -133,7 +172,7 @@ function reportGone({ findings }: ShardContext, { key, version }: VersionLink, c
     findings.problem(
       key,
       "old-manifest-missing",
-      `The manifest of version ${version} is gone, older ones are there`,
+      `The manifest of version ${version} is gone, but nobody has given that version up`,
     );
   }
 }
@@ -225,6 +264,7 @@ async function verifyContent(
       findings.problem(childKey, "chain-broken", `Version ${child.version}: ${problem}`);
     }
   }
+  const isProven = found.state === "proven";
   const seen = new Set(child?.segments.flatMap(refsOf).map((ref) => ref.key));
   for (const segment of manifest.segments) {
     context.signal?.throwIfAborted();
@@ -232,11 +272,24 @@ async function verifyContent(
     if (isCurrent) await verifySegment(context, manifest, segment, found.state === "proven");
     else {
       for (const ref of refsOf(segment)) {
-        if (!seen.has(ref.key))
-          await verifyOldObject(context, ref, manifest.version, found.state === "proven");
+        if (seen.has(ref.key)) continue;
+        const isThere = await verifyOldObject(context, ref, manifest.version, isProven);
+        if (isThere || (await isRetired(context, manifest))) continue;
+        reportLost(context, ref, manifest, isProven);
       }
     }
   }
+}
+
+function reportLost(
+  { findings }: ShardContext,
+  { key }: ObjectRef,
+  { version }: SnapshotManifest,
+  proven: boolean,
+): void {
+  const message = `Version ${version}, which nobody has given up, lists it, but it is gone`;
+  if (proven) findings.problem(key, "old-segment-missing", message);
+  else findings.notice(key, "unproven", `${message}; but the manifest that says so is damaged`);
 }
 
 /** The objects of a segment. */
