@@ -41,6 +41,7 @@ import {
 } from "@silt/testkit";
 import Database from "better-sqlite3";
 import { type LocalPorts, openLocalPorts } from "../../packages/local/src/index.ts";
+import { prepareDigests } from "../../packages/local/src/row-digests.ts";
 import { createSegmentEngine } from "../../packages/segment/src/index.ts";
 
 export const SHAPE = { ids: 30, parents: 4, operationsMax: 12, dimension: 4 };
@@ -223,6 +224,8 @@ export function grow(path: string): void {
 /** Edits the log of a closed store as no Silt process would. */
 export function editLog(root: string, ...statements: readonly string[]): void {
   const db = new Database(join(root, "log.sqlite"));
+  // Digests follow the edits: what is left is what a bug would leave, not a disk.
+  prepareDigests(db);
   try {
     for (const statement of statements) db.exec(statement);
   } finally {

@@ -241,7 +241,8 @@ describe("F52 F61 verifyStore() names", () => {
       "UPDATE heads SET sequence = 1000000 WHERE partition = :shard",
       ...Array.from(
         { length: 30 },
-        (_, index) => `INSERT INTO runs VALUES (:shard, ${index + 7}, 'x', 'x')`,
+        (_, index) =>
+          `INSERT INTO runs (partition, sequence, run_id, run) VALUES (:shard, ${index + 7}, 'x', 'x')`,
       ),
     );
     expect(named(report)).toHaveLength(21);

@@ -161,6 +161,15 @@ export interface VersionKey {
 export type PinOutcome = { readonly outcome: "pinned" } | { readonly outcome: "retired" };
 export type RetireOutcome = { readonly outcome: "retired" } | { readonly outcome: "pinned" };
 
+/** Something in a log that is not what was written. */
+export interface LogDamage {
+  /** E.g. `run 12 of lines/<storeId>/0-of-1`, `guard of file:///a.png`. */
+  readonly what: string;
+  /** Whose it is; absent for what belongs to all. */
+  readonly collection?: string;
+  readonly reason: string;
+}
+
 export interface RunLog {
   /** Creates HEAD if absent; only the creation of a collection calls it. */
   createShard(shard: ShardRef, head: Head): Promise<"created" | "exists">;
@@ -204,6 +213,8 @@ export interface RunLog {
     family: string,
     options: { readonly after?: string; readonly limit: number },
   ): Promise<readonly Guard[]>;
+  /** The whole log against its own digests. Absent where the service that keeps it has that duty. */
+  audit?(): Promise<readonly LogDamage[]>;
 }
 
 // ---------------------------------------------------------------- lease

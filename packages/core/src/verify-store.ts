@@ -3,7 +3,7 @@
  * each damage, and changes nothing:
  *  1. each collection's `collection.json` and `policy.json`, and folders that have lost theirs
  *  2. each shard by `verifyShard()`: pointer, versions, segments, log, bundles, exclusions, leftovers
- *  3. the guards of sources
+ *  3. the guards of sources, and every row of the log against its digest
  * Memory is bounded but for the keys that a shard's versions name, some hundred bytes a version.
  */
 
@@ -11,6 +11,7 @@ import { collectionFolders } from "./collection-folders.ts";
 import type { Ports } from "./ports.ts";
 import { checkExists, verifyCollection } from "./verify-collection.ts";
 import { createProgress, type VerifyContext } from "./verify-context.ts";
+import { verifyLog } from "./verify-log.ts";
 import { createFindings, unlessLogDamaged, type VerifyReport } from "./verify-report.ts";
 
 const GUARD_FAMILY = "images";
@@ -43,6 +44,7 @@ export async function verifyStore(
     for (const name of collections) await checkExists(context, name);
     for (const name of collections) await verifyCollection(context, name);
   }
+  await verifyLog(context, collections);
   return findings.report();
 }
 

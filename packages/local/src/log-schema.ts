@@ -1,5 +1,6 @@
 import { FORMAT, SiltError } from "@silt/core";
 import Database from "better-sqlite3";
+import { digestStatements, insertSums, prepareDigests } from "./row-digests.ts";
 
 /** "SLOG" in ASCII: tells the log from the SQLite files that hold records. */
 export const LOG_APPLICATION_ID = 0x534c4f47;
@@ -7,23 +8,26 @@ export const LOG_SCHEMA_VERSION = 1;
 
 /**
  * The tables of `log.sqlite`. `partition` is `<collection>/<storeId>/<shard>`. Rows of `heads`,
- * `run_ids`, `leases` and `guards` are never deleted: what they remember must survive everything.
+ * `run_ids`, `leases` and `guards` are never deleted: what they remember must survive everything. `digest`
+ * and `sums` are kept by triggers (`row-digests.ts`).
  */
 const TABLES = `
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, digest BLOB) WITHOUT ROWID;
 CREATE TABLE heads (
   partition TEXT PRIMARY KEY,
   sequence INTEGER NOT NULL,
   runs_hash TEXT NOT NULL,
   floor TEXT NOT NULL,
   excluding TEXT,
-  exclude_rev INTEGER NOT NULL
+  exclude_rev INTEGER NOT NULL,
+  digest BLOB
 ) WITHOUT ROWID;
 CREATE TABLE runs (
   partition TEXT NOT NULL,
   sequence INTEGER NOT NULL,
   run_id TEXT NOT NULL,
   run TEXT NOT NULL,
+  digest BLOB,
   PRIMARY KEY (partition, sequence)
 ) WITHOUT ROWID;
 -- sequence is null when the run was abandoned
@@ -31,6 +35,7 @@ CREATE TABLE run_ids (
   partition TEXT NOT NULL,
   run_id TEXT NOT NULL,
   sequence INTEGER,
+  digest BLOB,
   PRIMARY KEY (partition, run_id)
 ) WITHOUT ROWID;
 -- versions that were ever pinned or retired
@@ -39,18 +44,21 @@ CREATE TABLE versions (
   version INTEGER NOT NULL,
   commit_id TEXT NOT NULL,
   item TEXT NOT NULL,
+  digest BLOB,
   PRIMARY KEY (partition, version, commit_id)
 ) WITHOUT ROWID;
 CREATE TABLE applied (
   partition TEXT PRIMARY KEY,
   version INTEGER NOT NULL,
-  applied_through INTEGER NOT NULL
+  applied_through INTEGER NOT NULL,
+  digest BLOB
 ) WITHOUT ROWID;
 CREATE TABLE guards (
   family TEXT NOT NULL,
   uri TEXT NOT NULL,
   rev INTEGER NOT NULL,
   guard TEXT NOT NULL,
+  digest BLOB,
   PRIMARY KEY (family, uri)
 ) WITHOUT ROWID;
 -- holder is null when the lease is free; the epoch stays
@@ -59,7 +67,8 @@ CREATE TABLE leases (
   epoch INTEGER NOT NULL,
   holder TEXT,
   ttl_ms INTEGER NOT NULL,
-  expires_at_ms INTEGER NOT NULL
+  expires_at_ms INTEGER NOT NULL,
+  digest BLOB
 ) WITHOUT ROWID;
 CREATE TABLE hints (
   hint INTEGER PRIMARY KEY,
@@ -68,14 +77,17 @@ CREATE TABLE hints (
   shard TEXT NOT NULL,
   UNIQUE (collection, store_id, shard)
 );
+${digestStatements()}
 `;
 
 /** Fills a new, private database file. */
 export function createLogSchema(db: Database.Database): void {
+  prepareDigests(db);
   db.pragma(`application_id = ${LOG_APPLICATION_ID}`);
   db.pragma(`user_version = ${LOG_SCHEMA_VERSION}`);
   db.transaction(() => {
     db.exec(TABLES);
+    insertSums(db);
     const insert = db.prepare("INSERT INTO meta (key, value) VALUES (?, ?)");
     insert.run("format", JSON.stringify(FORMAT));
     insert.run("requires", "[]");

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLocalPorts } from "./open-local.ts";
+import { prepareDigests } from "./row-digests.ts";
 import { NEW_HEAD, optionsOf, putText, SHARD, temporaryFolder } from "./temporary-store.fixture.ts";
 
 describe("openLocalPorts()", () => {
@@ -28,6 +29,7 @@ describe("openLocalPorts()", () => {
   function changeLog(sql: string): void {
     const db = new Database(join(root, "log.sqlite"));
     db.unsafeMode();
+    prepareDigests(db);
     db.exec(sql);
     db.close();
   }

@@ -5,6 +5,7 @@ import { createSeededRandom, createVirtualClock, silentLogger } from "@silt/test
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLocalPorts } from "./open-local.ts";
+import { prepareDigests } from "./row-digests.ts";
 import { openLogConnection, type SqliteConnection } from "./sqlite-connection.ts";
 import { optionsOf, temporaryFolder } from "./temporary-store.fixture.ts";
 
@@ -85,6 +86,7 @@ describe("SqliteConnection", () => {
   });
 
   it("read() sees one moment while others write", async () => {
+    prepareDigests(holder);
     const count = () => connection.get<{ n: number }>("SELECT count(*) AS n FROM meta")?.n;
     const [before, after] = await connection.read("count", () => {
       const first = count();

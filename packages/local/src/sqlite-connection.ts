@@ -1,11 +1,13 @@
 /** Connections to the log database, the one SQLite file of a store that several processes share. */
 import { closeSync, fsyncSync, linkSync, openSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type Clock, type Logger, type Random, SiltError } from "@silt/core";
+import { type Clock, type LogDamage, type Logger, type Random, SiltError } from "@silt/core";
 import Database from "better-sqlite3";
+import { auditLog } from "./audit-log.ts";
 import { codeOf } from "./folder-error.ts";
 import { checkLogSchema, createLogSchema } from "./log-schema.ts";
 import { LOG_NAME } from "./object-path.ts";
+import { createSoundViews, prepareDigests } from "./row-digests.ts";
 import { isBusy, logDatabaseError } from "./sqlite-error.ts";
 import { syncNow } from "./sync-folder.ts";
 import { tempPath } from "./temp-file.ts";
@@ -54,6 +56,11 @@ export class SqliteConnection implements Disposable {
       return work();
     };
     return this.#retrying(action, () => this.#db.transaction(checked).immediate());
+  }
+
+  /** What of the log is not what was written, at one moment. */
+  audit(): Promise<readonly LogDamage[]> {
+    return this.read("audit the log", () => auditLog(this.#db));
   }
 
   get<T>(sql: string, ...parameters: Parameters): T | undefined {
@@ -143,7 +150,9 @@ export async function openLogConnection(
       () => new Database(path, { fileMustExist: true, timeout: busyTimeoutMs }),
     );
     try {
+      prepareDigests(db);
       checkLogSchema(db);
+      createSoundViews(db);
       requireDurableCommits(db, ports.logger);
       return new SqliteConnection(db, ports);
     } catch (error) {

@@ -12,7 +12,7 @@ interface LeaseRow {
 export function createSqliteLeaseStore(connection: SqliteConnection, clock: Clock): LeaseStore {
   const find = (shard: ShardRef) =>
     connection.get<LeaseRow>(
-      "SELECT epoch, holder, expires_at_ms FROM leases WHERE partition = ?",
+      "SELECT epoch, holder, expires_at_ms FROM sound_leases WHERE partition = ?",
       shardPartition(shard),
     );
   const isStill = (lease: Lease) => {

@@ -4,6 +4,7 @@ import { createSeededRandom, createVirtualClock, silentLogger } from "@silt/test
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLocalPorts } from "./open-local.ts";
+import { prepareDigests } from "./row-digests.ts";
 import { openLogConnection, type SqliteConnection } from "./sqlite-connection.ts";
 import { createSqliteRunLog } from "./sqlite-run-log.ts";
 import { NEW_HEAD, optionsOf, SHARD, temporaryFolder } from "./temporary-store.fixture.ts";
@@ -95,6 +96,7 @@ describe("createSqliteRunLog()", () => {
       "'{'",
     ]) {
       const db = new Database(join(root, "log.sqlite"));
+      prepareDigests(db);
       const [row] = db.prepare("SELECT run FROM runs").pluck().all();
       db.exec(`UPDATE runs SET run = ${change}`);
       await expect(read(), change).rejects.toMatchObject({ kind: "corrupt" });

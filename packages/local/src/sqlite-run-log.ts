@@ -70,11 +70,12 @@ export function createSqliteRunLog(db: SqliteConnection, options: SqliteRunLogOp
     },
     ...exclusionMethods(db),
     ...createSqliteVersionItems(db),
+    audit: () => db.audit(),
     readGuard: (key) => db.read("read a guard", () => guardOf(db, key)),
     listGuards: (family, page) =>
       db.read("list guards", () => {
         const rows = db.all<{ guard: string }>(
-          "SELECT guard FROM guards WHERE family = ? AND uri > ? ORDER BY uri LIMIT ?",
+          "SELECT guard FROM sound_guards WHERE family = ? AND uri > ? ORDER BY uri LIMIT ?",
           family,
           page.after ?? "",
           page.limit,
@@ -128,7 +129,7 @@ interface HeadRow {
 
 function headOf(db: SqliteConnection, shard: ShardRef): Head | undefined {
   const row = db.get<HeadRow>(
-    "SELECT sequence, runs_hash, floor, excluding, exclude_rev FROM heads WHERE partition = ?",
+    "SELECT sequence, runs_hash, floor, excluding, exclude_rev FROM sound_heads WHERE partition = ?",
     shardPartition(shard),
   );
   if (row === undefined) return undefined;
@@ -158,7 +159,7 @@ function insertHead(db: SqliteConnection, shard: ShardRef, head: Head): "created
 
 function runIdState(db: SqliteConnection, shard: ShardRef, runId: string): RunIdState {
   const row = db.get<{ sequence: number | null }>(
-    "SELECT sequence FROM run_ids WHERE partition = ? AND run_id = ?",
+    "SELECT sequence FROM sound_run_ids WHERE partition = ? AND run_id = ?",
     shardPartition(shard),
     runId,
   );
@@ -174,7 +175,7 @@ function runsOf(
 ): readonly Run[] {
   const partition = shardPartition(shard);
   const rows = db.all<{ sequence: number; run_id: string; run: string }>(
-    "SELECT sequence, run_id, run FROM runs WHERE partition = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+    "SELECT sequence, run_id, run FROM sound_runs WHERE partition = ? AND sequence > ? ORDER BY sequence LIMIT ?",
     partition,
     page.after,
     page.limit,
@@ -192,7 +193,7 @@ function runsOf(
 
 function appliedOf(db: SqliteConnection, shard: ShardRef): Applied | undefined {
   const row = db.get<{ version: number; applied_through: number }>(
-    "SELECT version, applied_through FROM applied WHERE partition = ?",
+    "SELECT version, applied_through FROM sound_applied WHERE partition = ?",
     shardPartition(shard),
   );
   return row && { version: row.version, appliedThrough: row.applied_through };
@@ -200,7 +201,7 @@ function appliedOf(db: SqliteConnection, shard: ShardRef): Applied | undefined {
 
 function guardOf(db: SqliteConnection, { uri, family }: GuardKey): Guard | undefined {
   const row = db.get<{ guard: string }>(
-    "SELECT guard FROM guards WHERE family = ? AND uri = ?",
+    "SELECT guard FROM sound_guards WHERE family = ? AND uri = ?",
     family,
     uri,
   );

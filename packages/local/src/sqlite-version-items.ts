@@ -38,7 +38,7 @@ export function createSqliteVersionItems(db: SqliteConnection): VersionItems {
     listVersions: (shard, { after, limit }) =>
       db.read("list versions", () => {
         const rows = db.all<ItemRow>(
-          "SELECT version, commit_id, item FROM versions WHERE partition = ? AND (version, commit_id) > (?, ?) " +
+          "SELECT version, commit_id, item FROM sound_versions WHERE partition = ? AND (version, commit_id) > (?, ?) " +
             "ORDER BY version, commit_id LIMIT ?",
           shardPartition(shard),
           after?.version ?? -1,
@@ -76,7 +76,7 @@ function itemOf(
   { version, commitId }: VersionKey,
 ): VersionItem | undefined {
   const row = db.get<ItemRow>(
-    "SELECT version, commit_id, item FROM versions WHERE partition = ? AND version = ? AND commit_id = ?",
+    "SELECT version, commit_id, item FROM sound_versions WHERE partition = ? AND version = ? AND commit_id = ?",
     shardPartition(shard),
     version,
     commitId,
