@@ -1,15 +1,28 @@
+import { SiltError } from "./silt-error.ts";
+
+/** Nothing that Silt writes is nested deeper than ten; what comes from outside must not overflow the stack. */
+export const JSON_DEPTH_MAX = 64;
+
 /**
  * Canonical JSON by RFC 8785: object keys sorted by UTF-16 code units, no white space, numbers and
- * strings as ECMAScript serializes them. Equal values give equal bytes, so they can be hashed.
+ * strings as ECMAScript serializes them. Equal values give equal bytes, so they can be hashed. Throws
+ * `invalid` for what is nested too deep.
  */
 export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
-  if (value !== null && typeof value === "object") {
-    const members = Object.entries(value)
-      .filter(([, member]) => member !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-      .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`);
-    return `{${members.join(",")}}`;
+  return canonicalAt(value, 0);
+}
+
+function canonicalAt(value: unknown, depth: number): string {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  if (depth >= JSON_DEPTH_MAX) {
+    throw new SiltError("invalid", `Cannot encode JSON: it is nested over ${JSON_DEPTH_MAX} deep`);
   }
-  return JSON.stringify(value);
+  if (Array.isArray(value)) {
+    return `[${value.map((member) => canonicalAt(member, depth + 1)).join(",")}]`;
+  }
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([key, member]) => `${JSON.stringify(key)}:${canonicalAt(member, depth + 1)}`);
+  return `{${members.join(",")}}`;
 }

@@ -2,22 +2,19 @@
  * Every persisted JSON thing: its shape, its one encoder and its one parser. What comes from
  * outside is parsed here, once; an unknown `requires` means: refuse to read or compact.
  */
-import { createHash } from "node:crypto";
 import { z } from "zod";
-import { canonicalJson } from "./canonical-json.ts";
 import { METRICS } from "./metric.ts";
-import { reasonOf, SiltError } from "./silt-error.ts";
+import { checkKeys, parseAs } from "./parse-json.ts";
+
+export { encodeJson, seal, sha256Of } from "./parse-json.ts";
 
 export const FORMAT = 1;
-/** Requirements of later formats that this version understands. */
-const UNDERSTOOD: ReadonlySet<string> = new Set();
-
 const header = { format: z.literal(FORMAT), requires: z.array(z.string()) };
-/** What a later format says that this version must not ignore, whatever else it looks like. */
-const requiring = z.object({ requires: z.array(z.string()) });
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 const lanesHex = z.string().regex(/^[0-9a-f]{32}$/);
 const count = z.number().int().nonnegative();
+/** What a timer can wait for, and more than any lease should. */
+const leaseMs = count.max(24 * 3600 * 1000);
 const counts = z.object({ put: count, patch: count, delete: count });
 const sums = z.object({ v: lanesHex, t: lanesHex });
 
@@ -32,6 +29,11 @@ export const CANDIDATE_REASONS = [
   /** A bundle that every version which is kept has applied. */
   "applied",
 ] as const;
+
+/** How many ancestors a pointer remembers, to tell a lost answer from a lost race. */
+export const ANCESTORS_MAX = 64;
+/** So that a list of anything is refused before each of its members is complained about. */
+const LIST_MAX = 100_000;
 
 export const COLLECTION_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const DIMENSION_MAX = 16_384;
@@ -87,7 +89,11 @@ const policy = z.object({
     runsMax: z.number().int().min(1),
     bytesMax: count,
   }),
-  lease: z.object({ ttlMs: count, heartbeatMs: count, skewMs: count }),
+  lease: z.object({
+    ttlMs: leaseMs.min(1),
+    heartbeatMs: leaseMs.min(1),
+    skewMs: leaseMs,
+  }),
   retention: z.object({
     /** The newest versions that differ in what they applied or excluded are kept: so many of them. */
     versionsKept: z.number().int().min(1),
@@ -208,8 +214,8 @@ const snapshotManifest = z.object({
   vectors: z.array(vectorField).length(1),
   appliedThrough: count,
   runsHash: sha256Hex,
-  segments: z.array(segmentDescriptor),
-  excluded: z.array(exclusion),
+  segments: z.array(segmentDescriptor).max(LIST_MAX),
+  excluded: z.array(exclusion).max(LIST_MAX),
   stats: z.object({ rows: count, segments: count, bytes: count, committedAt: z.string() }),
 });
 /** One version of a shard: the segments it consists of, oldest first. */
@@ -227,75 +233,38 @@ const pointer = z.object({
   appliedThrough: count,
   runsHash: sha256Hex,
   parentCommitId: z.string().nullable(),
-  ancestors: z.array(z.object({ version: count, commitId: z.string() })),
+  ancestors: z.array(z.object({ version: count, commitId: z.string() })).max(ANCESTORS_MAX),
   committedAt: z.string(),
   selfSha256: sha256Hex,
 });
 /** The one small object that names the current version of a shard. */
 export type Pointer = z.infer<typeof pointer>;
 
-/** How many ancestors a pointer remembers, to tell a lost answer from a lost race. */
-export const ANCESTORS_MAX = 64;
-
-export function sha256Of(bytes: Uint8Array | string): string {
-  return createHash("sha256").update(bytes).digest("hex");
-}
-
-const encoder = new TextEncoder();
-
-/** Canonical JSON bytes of a persisted thing. */
-export function encodeJson(value: object): Uint8Array {
-  return encoder.encode(canonicalJson(value));
-}
-
-/** The same thing with `selfSha256`: the hash of its canonical JSON without that field. */
-export function seal<T extends object>(value: T): T & { selfSha256: string } {
-  return { ...value, selfSha256: sha256Of(encodeJson(value)) };
-}
-
-function parseAs<T>(schema: z.ZodType<T>, what: string, bytes: Uint8Array, sealed: boolean): T {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new SiltError("corrupt", `Cannot read ${what}: it is not JSON (${reasonOf(cause)})`, {
-      cause,
-    });
-  }
-  const requires = requiring.safeParse(raw);
-  const unknown = requires.success ? requires.data.requires.filter((r) => !UNDERSTOOD.has(r)) : [];
-  if (unknown.length > 0) {
-    throw new SiltError(
-      "invalid",
-      `Cannot read ${what}: it requires ${unknown.join(", ")}, which this version of Silt does not know; upgrade Silt`,
-    );
-  }
-  const parsed = schema.safeParse(raw);
-  if (!parsed.success) {
-    throw new SiltError("corrupt", `Cannot read ${what}: ${z.prettifyError(parsed.error)}`, {
-      cause: parsed.error,
-    });
-  }
-  if (sealed) {
-    const { selfSha256, ...rest } = raw as { selfSha256: string };
-    if (sha256Of(encodeJson(rest)) !== selfSha256) {
-      throw new SiltError(
-        "corrupt",
-        `Cannot read ${what}: its content does not match its own hash`,
-      );
-    }
-  }
-  return parsed.data;
-}
-
 export const parseCollection = (bytes: Uint8Array, what: string): CollectionIdentity =>
   parseAs(collectionIdentity, what, bytes, true);
 export const parsePolicy = (bytes: Uint8Array, what: string): Policy =>
   parseAs(policy, what, bytes, true);
-export const parsePointer = (bytes: Uint8Array, what: string): Pointer =>
-  parseAs(pointer, what, bytes, true);
-export const parseManifest = (bytes: Uint8Array, what: string): SnapshotManifest =>
-  parseAs(snapshotManifest, what, bytes, false);
+export function parsePointer(bytes: Uint8Array, what: string): Pointer {
+  const parsed = parseAs(pointer, what, bytes, true);
+  checkKeys(what, parsed, [parsed.manifest.key]);
+  return parsed;
+}
+
+export function parseManifest(bytes: Uint8Array, what: string): SnapshotManifest {
+  const parsed = parseAs(snapshotManifest, what, bytes, false);
+  const objects = parsed.segments.flatMap(({ object, sidecars }) => [
+    object,
+    ...sidecars.map((sidecar) => sidecar.object),
+  ]);
+  const parent = parsed.parent === null ? [] : [parsed.parent.manifest];
+  checkKeys(
+    what,
+    parsed,
+    [...parent, ...objects].map(({ key }) => key),
+  );
+  return parsed;
+}
+
 export const parseDeltaManifest = (bytes: Uint8Array, what: string): DeltaManifest =>
   parseAs(deltaManifest, what, bytes, false);
 export const parseRun = (bytes: Uint8Array, what: string): Run => parseAs(run, what, bytes, false);

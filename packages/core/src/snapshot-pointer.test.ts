@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { ANCESTORS_MAX, encodeJson, type Pointer, seal } from "./formats.ts";
-import { pointerKey } from "./object-keys.ts";
+import { manifestKey, pointerKey } from "./object-keys.ts";
 import {
   forcePointer,
   openPointerWorld,
@@ -251,7 +251,9 @@ describe("readPointer()", () => {
       { shard: "1-of-2" },
     ]) {
       const { selfSha256: _, ...rest } = base.pointer;
-      await forcePointer(world, seal({ ...rest, ...other })).catch(() => {});
+      const key = manifestKey({ ...world.shard, ...other }, rest.version, rest.commitId);
+      const manifest = { ...rest.manifest, key };
+      await forcePointer(world, seal({ ...rest, ...other, manifest })).catch(() => {});
       await expect(readPointer(world.ports.objects, world.shard)).rejects.toMatchObject({
         kind: "corrupt",
         message: expect.stringMatching(/it belongs to/),
