@@ -4,7 +4,7 @@ import type { KnownVersion } from "./history.ts";
 
 export type RetentionPolicy = Policy["retention"];
 
-/** Versions that only rewrote or fenced hold the same records: they count as one. */
+/** Versions that only rewrote or fenced hold the same records: for the number that is kept they are one. */
 const contentOf = ({ appliedThrough, excluded }: SnapshotManifest): string =>
   `${appliedThrough} ${excluded.length}`;
 

@@ -1,0 +1,188 @@
+/** Old versions: rolling back to them, pinning them, and what a rollback may never bring back or lose. */
+import {
+  type Ports,
+  pinVersion,
+  pointerKey,
+  readHistory,
+  rollbackShard,
+  sweepShard,
+} from "@silt/core";
+import { beforeEach, describe, expect, it } from "vitest";
+import { put, run } from "./contents.fixture.ts";
+import { interruptedPorts } from "./interrupted-ports.fixture.ts";
+import {
+  compact,
+  contentOf,
+  expectSound,
+  gate,
+  manifestOf,
+  openWorld,
+  pointerOf,
+  TIERS,
+  type World,
+  write,
+} from "./shard-world.fixture.ts";
+
+let world: World;
+/** Version 1 holds a, 2 a and b, 3 a, b and c. */
+beforeEach(async () => {
+  world = await openWorld(TIERS);
+  for (const id of ["a", "b", "c"]) {
+    await write(world, run([put(id)]));
+    await compact(world);
+  }
+});
+
+const rollback = (toVersion: number, options: { baseVersion?: number; ports?: Ports } = {}) => {
+  const { ports = world.ports, baseVersion } = options;
+  return rollbackShard(ports, world.identity, world.policy, world.shard, {
+    holder: "operator",
+    toVersion,
+    baseVersion,
+    reason: "a bad import",
+  });
+};
+const ids = async () => [...(await contentOf(world)).rows.keys()].sort();
+const items = () => world.ports.log.listVersions(world.shard, { limit: 100 });
+const isFlip = (method: string, key: string) => method === "put" && key === pointerKey(world.shard);
+
+describe("rollbackShard()", () => {
+  it("F56 makes a new version of an old one, and no compaction brings back what it undid", async () => {
+    expect(await rollback(1)).toMatchObject({
+      outcome: "rolled-back",
+      version: 4,
+      from: 3,
+      to: 1,
+      appliedThrough: 3,
+      undone: [{ sequence: 2 }, { sequence: 3 }],
+    });
+    expect(await ids()).toEqual(["a"]);
+    await write(world, run([put("d")]));
+    await compact(world);
+    expect(await ids()).toEqual(["a", "d"]);
+    world.policy = {
+      ...world.policy,
+      compaction: { ...world.policy.compaction, strategy: "single" },
+    };
+    await write(world, run([put("e")]));
+    await compact(world);
+    expect(await ids()).toEqual(["a", "d", "e"]);
+    expect((await manifestOf(world)).excluded).toMatchObject([
+      {
+        from: 2,
+        to: 3,
+        cause: "rollback",
+        reason: "rolled back from version 3 to 1: a bad import",
+      },
+    ]);
+    await expectSound(world);
+  });
+
+  it("leaves runs that are pending to the next compaction", async () => {
+    await write(world, run([put("d")]));
+    await rollback(2);
+    expect(await ids()).toEqual(["a", "b"]);
+    expect(await pointerOf(world)).toMatchObject({ appliedThrough: 3 });
+    await compact(world);
+    expect(await ids()).toEqual(["a", "b", "d"]);
+    await expectSound(world);
+  });
+
+  it("to version 0 undoes everything", async () => {
+    await rollback(0);
+    expect(await ids()).toEqual([]);
+    await write(world, run([put("d")]));
+    await compact(world);
+    expect(await ids()).toEqual(["d"]);
+    await expectSound(world);
+  });
+
+  it("twice, further back, excludes each run once; forward is refused", async () => {
+    await rollback(2);
+    await rollback(1);
+    expect((await manifestOf(world)).excluded).toMatchObject([
+      { from: 3, to: 3 },
+      { from: 2, to: 2 },
+    ]);
+    expect(await ids()).toEqual(["a"]);
+    await expect(rollback(3)).rejects.toMatchObject({
+      kind: "invalid",
+      message: expect.stringMatching(/it holds run 3, which is excluded since/),
+    });
+    await expectSound(world);
+  });
+
+  it("refuses the current version, a later one, and another base than was looked at", async () => {
+    await expect(rollback(3)).rejects.toMatchObject({ kind: "invalid" });
+    await expect(rollback(9)).rejects.toMatchObject({ kind: "invalid" });
+    await expect(rollback(1, { baseVersion: 2 })).rejects.toMatchObject({
+      kind: "conflict",
+      message: expect.stringMatching(/the current version is 3, expected 2; look again/),
+    });
+    expect(await pointerOf(world)).toMatchObject({ version: 3 });
+  });
+
+  it("I6 refuses a version that was given up", async () => {
+    const [, second] = (await readHistory(world.ports, world.shard)).versions;
+    if (second === undefined) throw new Error("no version 2");
+    await world.ports.log.retireVersion(world.shard, second.ref);
+    await expect(rollback(2)).rejects.toMatchObject({
+      kind: "invalid",
+      message: expect.stringMatching(/the collector has taken it/),
+    });
+  });
+
+  it("F3 loses against a compactor that flipped meanwhile, and lets its target go", async () => {
+    await write(world, run([put("d")]));
+    const ports = interruptedPorts(world, isFlip, async () => {
+      world.clock.jump(60_000);
+      await compact(world, { holder: "successor" });
+    });
+    expect(await rollback(1, { ports: ports })).toMatchObject({
+      outcome: "lost",
+      version: 4,
+    });
+    expect(await ids()).toEqual(["a", "b", "c", "d"]);
+    expect(await items()).toMatchObject([{ version: 1, retired: false, pins: [] }]);
+    await expectSound(world);
+  });
+
+  it("F25 of an operator that died holds its target until another version stands", async () => {
+    const died = gate();
+    const ports = interruptedPorts(world, isFlip, () => {
+      died.open();
+      return new Promise<never>(() => {});
+    });
+    void rollback(1, { ports: ports });
+    await died.opened;
+    const sweep = () =>
+      sweepShard(world.ports, world.shard, { hintAfterMs: 0, stuckAfterMs: Number.MAX_VALUE });
+    expect(await sweep()).toMatchObject({ unpinned: [], hinted: true });
+    expect(await items()).toMatchObject([{ version: 1, pins: [{ baseVersion: 3 }] }]);
+    world.clock.jump(60_000);
+    // The announcement that was left is reason enough for a flip.
+    expect(await compact(world)).toMatchObject({ outcome: "flipped", version: 4 });
+    expect(await sweep()).toMatchObject({ unpinned: [1] });
+    expect(await items()).toMatchObject([{ version: 1, pins: [] }]);
+    expect(await ids()).toEqual(["a", "b", "c"]);
+    await expectSound(world);
+  });
+});
+
+describe("pinVersion()", () => {
+  it("holds what is there, and says what is not", async () => {
+    const options = { owner: "audit", reason: "year 2026" };
+    expect(await pinVersion(world.ports, world.shard, 1, options)).toMatchObject({ version: 1 });
+    const history = await readHistory(world.ports, world.shard);
+    expect(history.versions.map(({ ref, pins }) => [ref.version, pins.length])).toEqual([
+      [3, 0],
+      [2, 0],
+      [1, 1],
+      [0, 0],
+    ]);
+    await expect(pinVersion(world.ports, world.shard, 7, options)).rejects.toMatchObject({
+      kind: "invalid",
+      message: expect.stringMatching(/the newest is 3; there are 3, 2, 1, 0/),
+    });
+  });
+});
