@@ -1,4 +1,5 @@
 export * from "./folder-object-store.ts";
+export * from "./lock-file.ts";
 export * from "./open-local.ts";
 export * from "./probe-filesystem.ts";
 export * from "./sqlite-connection.ts";

@@ -29,12 +29,17 @@ export interface DraftNote {
 }
 
 export type EncodedRow = Omit<Row, "embedding"> & { readonly embedding?: string };
-export type JournalEntry = DraftNote | { readonly row: Row } | { readonly replace: string };
+export type EncodedOperation = { readonly row: EncodedRow } | { readonly replace: string };
+/** One operation as a writer took it. */
+export type JournalOperation = { readonly row: Row } | { readonly replace: string };
+/** The operations of one call are one line, so that a crash takes all of them or none. */
+export type JournalEntry = DraftNote | { readonly call: readonly JournalOperation[] };
 
-/** Undefined when not even the header of the file was written. */
-export interface JournalFile {
-  readonly header: JournalHeader;
+/** What a file holds. */
+export interface JournalContent {
   readonly entries: readonly JournalEntry[];
+  /** So much of it is whole lines; what follows was torn, and nothing may be appended to that. */
+  readonly bytes: number;
 }
 
 /** The first half of a line, which tells whether the rest is whole. */
@@ -45,12 +50,10 @@ export const lineHash = (json: string): string =>
  * Reads a file. A torn end was never acknowledged; damage before it, and what no writer of this
  * collection writes, is `corrupt`. A file of another collection or format is `invalid`.
  */
-export function readJournalFile(
-  path: string,
-  identity: CollectionIdentity,
-): JournalFile | undefined {
-  const [first, ...rest] = wholeLines(path);
-  if (first === undefined) return undefined;
+export function readJournalFile(path: string, identity: CollectionIdentity): JournalContent {
+  const { values, bytes } = wholeLines(path);
+  const [first, ...rest] = values;
+  if (first === undefined) return { entries: [], bytes: 0 };
   const header = first as JournalHeader | null;
   checkHeader(header, identity, path);
   const entries = rest.map((entry, index) => {
@@ -60,7 +63,7 @@ export function readJournalFile(
       throw damaged(path, index + 2, `holds what no writer writes (${reasonOf(error)})`);
     }
   });
-  return { header, entries };
+  return { entries, bytes };
 }
 
 function damaged(path: string, line: number, state: string): SiltError {
@@ -71,17 +74,22 @@ function damaged(path: string, line: number, state: string): SiltError {
 }
 
 /** The values of all lines that are whole. */
-function wholeLines(path: string): readonly unknown[] {
+function wholeLines(path: string): {
+  readonly values: readonly unknown[];
+  readonly bytes: number;
+} {
   // A pipe would be waited for, and what a link leads to is not ours to append to.
   if (!lstatSync(path).isFile()) {
     throw new SiltError("corrupt", `Cannot replay journal "${path}": it is no file; move it away`);
   }
   const bytes = readFileSync(path);
   const values: unknown[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  let at = 0;
+  while (at < bytes.length) {
     const newline = bytes.indexOf(10, at);
     const end = newline === -1 ? bytes.length : newline;
-    const json = wholeLine(bytes.toString("utf8", at, end));
+    // The newline is written last: without it a line is torn.
+    const json = newline === -1 ? undefined : wholeLine(bytes.toString("utf8", at, end));
     if (json === undefined) {
       if (bytes.subarray(end).some((byte) => byte !== 10)) {
         throw damaged(path, values.length + 1, "is damaged");
@@ -91,7 +99,7 @@ function wholeLines(path: string): readonly unknown[] {
     values.push(json);
     at = end + 1;
   }
-  return values;
+  return { values, bytes: at };
 }
 
 function wholeLine(line: string): unknown {
@@ -127,8 +135,16 @@ function checkHeader(
 /** Throws with the reason for what is no entry. */
 function entryOf(entry: unknown, identity: CollectionIdentity): JournalEntry {
   if (entry === null || typeof entry !== "object") throw new Error("it is no object");
-  const { drafts, replace, row } = entry as Record<string, unknown>;
+  const { drafts, call } = entry as Record<string, unknown>;
   if (drafts !== undefined) return { drafts: draftsOf(drafts, shardNames(identity.shards)) };
+  if (call === undefined) return { call: [operationOf(entry, identity)] };
+  if (!Array.isArray(call)) throw new Error("its call is no list");
+  return { call: call.map((operation) => operationOf(operation, identity)) };
+}
+
+function operationOf(operation: unknown, identity: CollectionIdentity): JournalOperation {
+  if (operation === null || typeof operation !== "object") throw new Error("it is no object");
+  const { replace, row } = operation as Record<string, unknown>;
   if (replace !== undefined) {
     refuseIf(idProblem(replace, "replace"));
     return { replace: replace as string };

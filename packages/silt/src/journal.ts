@@ -1,15 +1,25 @@
 /**
  * The journal of one writer: append-only files, each line with its hash, synced before a write is
- * taken. A flush seals the current file; the files go when its runs are registered. After a crash
- * the run ids noted in a file tell whether a flush had been registered: nothing is applied twice.
+ * taken. A call is one line, so that a crash takes all of it or nothing. A flush seals the current
+ * file; the files go when its runs are registered. After a crash the run ids noted in a file tell
+ * whether a flush had been registered: nothing is applied twice. Nothing is appended to a torn end.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import {
   type CollectionIdentity,
   FORMAT,
   type Ports,
-  type Row,
   type RunDraft,
   reasonOf,
   SiltError,
@@ -19,15 +29,16 @@ import {
 } from "@silt/core";
 import {
   type DraftNote,
-  type EncodedRow,
+  type EncodedOperation,
+  type JournalEntry,
   type JournalHeader,
+  type JournalOperation,
   lineHash,
   readJournalFile,
 } from "./journal-entries.ts";
 import { lockJournal } from "./lock-journal.ts";
 
-/** One operation as a writer took it. */
-export type JournalOperation = { readonly row: Row } | { readonly replace: string };
+export type { JournalOperation } from "./journal-entries.ts";
 
 export interface WriteJournal {
   /** Operations of a crashed writer that are not registered, in order. */
@@ -48,11 +59,13 @@ const NAME = /^(\d{9})\.journal$/;
 const NUMBER_MAX = 999_999_999;
 const nameOf = (number: number) => `${String(number).padStart(9, "0")}.journal`;
 
-type EncodedEntry =
-  | JournalHeader
-  | DraftNote
-  | { readonly row: EncodedRow }
-  | { readonly replace: string };
+type EncodedEntry = JournalHeader | DraftNote | { readonly call: readonly EncodedOperation[] };
+
+/** A file, and how much of it is whole lines. */
+interface JournalFile {
+  readonly path: string;
+  bytes: number;
+}
 
 /** Opens, or makes, the journal in `folder`. Throws `unavailable` when another writer has it open. */
 export async function openJournal(
@@ -65,12 +78,16 @@ export async function openJournal(
   } catch (error) {
     throw journalError("open", folder, error);
   }
-  const unlock = lockJournal(folder);
+  const lock = lockJournal(folder);
   try {
     const names = readdirSync(folder).filter((name) => NAME.test(name));
-    const sealed = names.sort().map((name) => join(folder, name));
+    const sealed: JournalFile[] = [];
     const left: JournalOperation[] = [];
-    for (const path of sealed) left.push(...(await unregistered(ports, identity, path)));
+    for (const path of names.sort().map((name) => join(folder, name))) {
+      const { entries, bytes } = readJournalFile(path, identity);
+      sealed.push({ path, bytes });
+      left.push(...(await unregistered(ports, identity, entries)));
+    }
     const last = Number(NAME.exec(names.at(-1) ?? "")?.[1] ?? 0);
     if (last === NUMBER_MAX) {
       throw new SiltError(
@@ -78,90 +95,114 @@ export async function openJournal(
         `Cannot open journal "${folder}": its files are numbered up to ${last}; use another folder`,
       );
     }
-    return journalOf(identity, folder, { left, sealed, last, unlock });
+    return journalOf(identity, folder, { left, sealed, last, lock });
   } catch (error) {
-    unlock();
+    lock[Symbol.dispose]();
     throw journalError("open", folder, error);
   }
 }
 
 interface JournalState {
   readonly left: readonly JournalOperation[];
-  readonly sealed: string[];
+  readonly sealed: JournalFile[];
   readonly last: number;
-  readonly unlock: () => void;
+  readonly lock: Disposable;
 }
 
 function journalOf(
   identity: CollectionIdentity,
   folder: string,
-  { left, sealed, last, unlock }: JournalState,
+  { left, sealed, last, lock }: JournalState,
 ): WriteJournal {
   let number = last;
-  let current: { readonly path: string; readonly descriptor: number } | undefined;
-  const begin = () => {
+  let current: JournalFile | undefined;
+  const attempting = (action: string, attempt: () => void) => {
+    try {
+      attempt();
+    } catch (error) {
+      throw journalError(action, folder, error);
+    }
+  };
+  const begun = () => {
+    if (current !== undefined) return current;
     number += 1;
-    const path = join(folder, nameOf(number));
-    const descriptor = openSync(path, "ax");
-    const { collection, storeId } = identity;
-    writeLines(descriptor, [{ format: FORMAT, requires: [], collection, storeId }]);
-    syncFolder(folder);
-    return { path, descriptor };
+    current = beginFile(join(folder, nameOf(number)), identity);
+    return current;
   };
   const seal = () => {
-    if (current === undefined) return;
-    closeSync(current.descriptor);
-    sealed.push(current.path);
+    if (current !== undefined) sealed.push(current);
     current = undefined;
   };
   return {
     left,
     append(operations) {
       if (operations.length === 0) return;
-      try {
-        current ??= begin();
-        writeLines(current.descriptor, operations.map(encodeOperation));
-      } catch (error) {
-        throw journalError("append to", folder, error);
-      }
+      attempting("append to", () => appendLine(begun(), { call: operations.map(encodeOperation) }));
     },
     seal,
     noteDrafts(drafts) {
       const note = { drafts: drafts.map(({ shard, runId }) => ({ shard: shard.shard, runId })) };
-      for (const path of sealed) {
-        const descriptor = openSync(path, "a");
-        try {
-          writeLines(descriptor, [note]);
-        } finally {
-          closeSync(descriptor);
+      attempting("append to", () => {
+        for (const file of sealed) {
+          // A file without its header holds nothing that could be flushed.
+          if (file.bytes > 0) appendLine(file, note);
         }
-      }
+      });
     },
     removeSealed() {
-      for (const path of sealed.splice(0)) rmSync(path, { force: true });
+      attempting("clear", () => {
+        for (const { path } of sealed) rmSync(path, { force: true });
+      });
+      sealed.length = 0;
     },
     close() {
       seal();
-      unlock();
+      lock[Symbol.dispose]();
     },
   };
 }
 
-function encodeOperation(operation: JournalOperation): EncodedEntry {
+/** Makes a file with its header, durably; one that cannot be whole goes again. */
+function beginFile(path: string, { collection, storeId }: CollectionIdentity): JournalFile {
+  const file: JournalFile = { path, bytes: 0 };
+  closeSync(openSync(path, "wx"));
+  try {
+    appendLine(file, { format: FORMAT, requires: [], collection, storeId });
+    syncFolder(dirname(path));
+    return file;
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  }
+}
+
+/** Appends a line after the last whole one, and syncs it. When that fails nothing of it counts. */
+function appendLine(file: JournalFile, entry: EncodedEntry): void {
+  const json = JSON.stringify(entry);
+  const line = Buffer.from(`${lineHash(json)} ${json}\n`);
+  const descriptor = openSync(file.path, "r+");
+  try {
+    // What a crash or a full disk has left of an earlier line.
+    if (fstatSync(descriptor).size > file.bytes) ftruncateSync(descriptor, file.bytes);
+    for (let at = 0; at < line.length; ) {
+      at += writeSync(descriptor, line, at, line.length - at, file.bytes + at);
+    }
+    fsyncSync(descriptor);
+    file.bytes += line.length;
+  } catch (error) {
+    // Else a crash would let a call be replayed that its caller was told has failed.
+    ftruncateSync(descriptor, file.bytes);
+    throw error;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function encodeOperation(operation: JournalOperation): EncodedOperation {
   if ("replace" in operation) return operation;
   const { row } = operation;
   if (row.operation !== "put") return { row };
   return { row: { ...row, embedding: Buffer.from(row.embedding).toString("base64") } };
-}
-
-function writeLines(descriptor: number, entries: readonly EncodedEntry[]): void {
-  const lines = entries.map((entry) => {
-    const json = JSON.stringify(entry);
-    return `${lineHash(json)} ${json}\n`;
-  });
-  const bytes = Buffer.from(lines.join(""));
-  for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
-  fsyncSync(descriptor);
 }
 
 function syncFolder(folder: string): void {
@@ -177,9 +218,8 @@ function syncFolder(folder: string): void {
 async function unregistered(
   ports: Ports,
   identity: CollectionIdentity,
-  path: string,
+  entries: readonly JournalEntry[],
 ): Promise<readonly JournalOperation[]> {
-  const entries = readJournalFile(path, identity)?.entries ?? [];
   const registered = new Set<string>();
   for (const { shard, runId } of entries.flatMap((entry) =>
     "drafts" in entry ? entry.drafts : [],
@@ -189,13 +229,13 @@ async function unregistered(
       registered.add(shard);
     }
   }
-  return entries.flatMap((entry): JournalOperation[] => {
-    if ("replace" in entry) {
-      return registered.has(shardOfKey(entry.replace, identity.shards)) ? [] : [entry];
-    }
-    if (!("row" in entry)) return [];
-    return registered.has(shardOf(entry.row.id, identity.shards)) ? [] : [entry];
-  });
+  const shardOfOperation = (operation: JournalOperation) =>
+    "replace" in operation
+      ? shardOfKey(operation.replace, identity.shards)
+      : shardOf(operation.row.id, identity.shards);
+  return entries
+    .flatMap((entry) => ("call" in entry ? entry.call : []))
+    .filter((operation) => !registered.has(shardOfOperation(operation)));
 }
 
 function journalError(action: string, folder: string, cause: unknown): SiltError {

@@ -1,4 +1,12 @@
-import { appendFileSync, readdirSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { isSiltError, type Ports, SiltError } from "@silt/core";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -142,15 +150,20 @@ describe("CollectionWriter with a journal", () => {
     journal = join(temporary.folder, "journal");
   });
 
-  /** A writer that dies: its lock is that of a process that is gone. */
-  const kill = () => writeFileSync(join(journal, "lock"), JSON.stringify({ pid: 999_999_999 }));
+  /** The journal as a crash at this moment would leave it: its writer has no part in the copy. */
+  const crash = () => {
+    const left = `${journal}-crashed`;
+    cpSync(journal, left, { recursive: true });
+    journal = left;
+  };
+  const pathOf = (name: string) => join(journal, name);
 
   it("F66 replays what was taken but not flushed when a writer dies", async () => {
     const writer = await notes.writer({ journal });
     await writer.put([record("a"), { ...record("p#1"), parent: "p" }]);
     await writer.patch([{ id: "a", document: "patched" }]);
     expect(await idsOf()).toEqual([]);
-    kill();
+    crash();
     await using again = await notes.writer({ journal });
     expect(again.pending).toBe(0);
     const { records } = await notes.get({ fresh: true });
@@ -172,7 +185,7 @@ describe("CollectionWriter with a journal", () => {
     await expect(dying.flush()).rejects.toThrow(/killed/);
     expect(journalFiles(journal)).toHaveLength(1);
     await notes.put([record("a", 7)]);
-    kill();
+    crash();
     await using _again = await notes.writer({ journal });
     const { records } = await notes.get({ ids: ["a"], fresh: true, embeddings: true });
     expect(records[0]?.embedding?.[0]).toBe(7);
@@ -184,30 +197,81 @@ describe("CollectionWriter with a journal", () => {
     await writer.put([record("a")]);
     const [name = ""] = journalFiles(journal);
     appendFileSync(join(journal, name), '0123456789abcdef {"row": {"ope');
-    kill();
+    crash();
     await (await notes.writer({ journal }))[Symbol.asyncDispose]();
     expect(await idsOf()).toEqual(["a"]);
 
     const second = await notes.writer({ journal });
     await second.put([record("b")]);
-    const [next = ""] = journalFiles(journal);
-    appendFileSync(join(journal, next), "garbage\n");
     await second.put([record("c")]);
-    kill();
+    crash();
+    const path = pathOf(journalFiles(journal)[0] ?? "");
+    writeFileSync(path, readFileSync(path, "utf8").replace('"id":"b"', '"id":"x"'));
     const failure = await notes.writer({ journal }).catch((error: unknown) => error);
     expect(isSiltError(failure, "corrupt")).toBe(true);
-    expect(String(failure)).toMatch(/line 3 is damaged/);
+    expect(String(failure)).toMatch(/line 2 is damaged/);
+  });
+
+  it("F27 takes nothing of a call whose journal a crash tore in its middle", async () => {
+    const dying = await notes.writer({ journal });
+    await dying.put([{ ...record("p#1"), parent: "p" }]);
+    await dying.replace("p", [record("p#2"), record("p#3")]);
+    crash();
+    const [name = ""] = journalFiles(journal);
+    const lines = readFileSync(pathOf(name), "utf8").trimEnd().split("\n");
+    const last = Buffer.byteLength(lines.at(-1) ?? "");
+    truncateSync(pathOf(name), statSync(pathOf(name)).size - Math.ceil(last / 2));
+    await using _again = await notes.writer({ journal });
+    expect(await idsOf()).toEqual(["p#1"]);
+  });
+
+  it("F51 finds out what a replay had registered before it died, torn end or not", async () => {
+    const dying = await notes.writer({ journal });
+    await dying.put([record("a", 1)]);
+    crash();
+    const [name = ""] = journalFiles(journal);
+    appendFileSync(pathOf(name), '0123456789abcdef {"oper');
+    const replaying = writerWith(
+      (real) => ({
+        async commit(transaction) {
+          await real.commit(transaction);
+          throw new SiltError("internal", "killed after the commit");
+        },
+      }),
+      { journal },
+    );
+    await expect(replaying).rejects.toThrow(/killed/);
+    await notes.put([record("a", 7)]);
+    await using _again = await notes.writer({ journal });
+    const { records } = await notes.get({ ids: ["a"], fresh: true, embeddings: true });
+    expect(records[0]?.embedding?.[0]).toBe(7);
+  });
+
+  it("goes on after a crash at the beginning of a file, in the middle of a flush", async () => {
+    const dying = await notes.writer({ journal });
+    await dying.put([record("a", 1)]);
+    crash();
+    writeFileSync(pathOf("000000002.journal"), "");
+    const replaying = writerWith(
+      () => ({ commit: () => Promise.reject(new SiltError("internal", "killed at the commit")) }),
+      { journal },
+    );
+    await expect(replaying).rejects.toThrow(/killed/);
+    await using _again = await notes.writer({ journal });
+    expect(await idsOf()).toEqual(["a"]);
   });
 
   it("is refused while another writer has it open", async () => {
     await using _writer = await notes.writer({ journal });
-    await expect(notes.writer({ journal })).rejects.toThrow(/process \d+ writes to it/);
+    await expect(notes.writer({ journal })).rejects.toThrow(
+      new RegExp(`process ${process.pid} writes to it`),
+    );
   });
 
   it("is refused for another collection", async () => {
     const writer = await notes.writer({ journal });
     await writer.put([record("a")]);
-    kill();
+    crash();
     const others = await temporary.store.collection("others", { dimension: 2 });
     await expect(others.writer({ journal })).rejects.toThrow(/belongs to notes/);
   });
