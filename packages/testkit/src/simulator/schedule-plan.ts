@@ -55,7 +55,8 @@ const CAST: Readonly<Record<Role, readonly [number, number, number]>> = {
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
-function drawPolicy(random: SeededRandom): Omit<Policy, "selfSha256"> {
+/** Policies that make much happen to little data. */
+export function drawPolicy(random: SeededRandom): Omit<Policy, "selfSha256"> {
   const ttlMs = random.pick([2_100, 30_000]);
   return {
     ...DEFAULT_POLICY,

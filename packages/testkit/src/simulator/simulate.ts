@@ -13,7 +13,11 @@ import {
 import { silentLogger, silentMetrics } from "../memory-ports.ts";
 import { createSeededRandom } from "../seeded-random.ts";
 import type { Role } from "./actor.ts";
+import { collect, collector } from "./actors/collector.ts";
 import { compactor } from "./actors/compactor.ts";
+import { operator } from "./actors/operator.ts";
+import { reader } from "./actors/reader.ts";
+import { sweeper } from "./actors/sweeper.ts";
 import { writer } from "./actors/writer.ts";
 import { type Cuts, planSchedule, type SchedulePlan } from "./schedule-plan.ts";
 import { createFoldEngine, type SimulatedEngine } from "./simulated-engine.ts";
@@ -49,7 +53,14 @@ export const AWAITS_MIN = 200;
 export const FLIPS_MIN = 3;
 const SETTLE_STEPS_MAX = 6_000;
 
-const BODIES: Readonly<Partial<Record<Role, Body>>> = { writer, compactor };
+const BODIES: Readonly<Partial<Record<Role, Body>>> = {
+  writer,
+  compactor,
+  sweeper,
+  collector,
+  reader,
+  operator,
+};
 
 /** Runs the schedule of a seed. Never throws for what the schedule finds. */
 export async function simulate(
@@ -65,6 +76,7 @@ export async function simulate(
     startActors(sim);
     await runChaos(sim);
     await settle(sim);
+    await collectAll(sim);
   } catch (error) {
     sim.fail(error);
   }
@@ -105,6 +117,7 @@ async function createCollections(sim: Simulation): Promise<void> {
     const { identity } = await ensureCollection(ports, name, { dimension: 2, shards });
     await updatePolicy(ports, name, (old) => ({ ...old, ...policy }));
     sim.addCollection(identity);
+    sim.checker.deletions.policyChanges(policy.retention);
     for (const shard of shardRefs(identity)) await sim.checker.watch(shard, pointerKey(shard));
   }
 }
@@ -119,7 +132,7 @@ function startActors(sim: Simulation): void {
   }
 }
 
-const ENDLESS: ReadonlySet<Role> = new Set(["compactor", "sweeper", "collector"]);
+const ENDLESS: ReadonlySet<Role> = new Set(["compactor", "sweeper"]);
 
 const workIsDone = (sim: Simulation) =>
   sim.actors.every(({ role, state }) => ENDLESS.has(role) || state === "done");
@@ -134,6 +147,9 @@ async function runChaos(sim: Simulation): Promise<void> {
 /** I7: with faults switched off everything pending is applied, in a bounded number of steps. */
 async function settle(sim: Simulation): Promise<void> {
   sim.stopFaults();
+  if (!sim.actors.some(({ role }) => role === "sweeper")) {
+    sim.addActor("sweeper", "late-sweeper", 0, sweeper);
+  }
   const until = sim.scheduler.steps + SETTLE_STEPS_MAX;
   const writers = sim.actors.filter(({ role }) => role === "writer");
   const quiet = () => {
@@ -171,11 +187,47 @@ function isSettled(sim: Simulation): boolean {
 
 /** What is still left to do, in words. */
 function unsettled(sim: Simulation): string | undefined {
-  for (const { pending, ref } of sim.checker.histories.values()) {
+  for (const history of sim.checker.histories.values()) {
+    const { pending, ref, announced } = history;
+    const name = `${ref.collection}/${ref.shard}`;
     // What lies there damaged for good may stop its shard, until somebody restores it.
     if ([...sim.weather.hurt.keys()].some((key) => key.startsWith(shardPrefix(ref)))) continue;
-    if (pending.length > 0)
-      return `${pending.length} runs of ${ref.collection}/${ref.shard} are pending`;
+    if (pending.length > 0) return `${pending.length} runs of ${name} are pending`;
+    if (announced !== null) return `the exclusion of ${name} that ${announced} announced is open`;
+    const [pin] = sim.checker.deletions.forgottenPins(history);
+    if (pin !== undefined) return `${pin} holds a version of ${name} for nobody`;
   }
   return undefined;
+}
+
+const DAY_MS = 24 * 3600 * 1000;
+const COLLECT_STEPS_MAX = 4_000;
+
+/** I6, the other half: once nothing is retained for long, all goes that nothing needs. */
+async function collectAll(sim: Simulation): Promise<void> {
+  const collectors = sim.actors.filter(({ role }) => role === "collector");
+  if (sim.failure !== undefined || collectors.length === 0 || sim.weather.hurt.size > 0) return;
+  sim.scheduler.nowMs += DAY_MS;
+  const retention = { versionsKept: 1, versionsKeptMs: 0, deltasKeptMs: 0, graceMs: 0 };
+  sim.checker.deletions.policyChanges(retention);
+  let finished = false;
+  sim.addActor("collector", "last-collector", 0, async (_, actor) => {
+    for (const { collection } of sim.identities) {
+      await updatePolicy(actor.ports, collection, (policy) => ({ ...policy, retention }));
+    }
+    for (const shard of sim.shards) {
+      for (let pass = 1; pass <= 4; pass++) await collect(sim, actor, shard, true);
+    }
+    finished = true;
+  });
+  const until = sim.scheduler.steps + COLLECT_STEPS_MAX;
+  const done = () => finished || sim.failure !== undefined || sim.scheduler.steps >= until;
+  await sim.scheduler.run(done, () => {});
+  if (sim.failure !== undefined) return;
+  if (!finished) throw new Violation("I7", "the last collector does not come to an end");
+  for (const history of sim.checker.histories.values()) {
+    const left = sim.checker.deletions.leftovers(history).map((key) => sim.short(key));
+    if (left.length > 0)
+      throw new Violation("I6", `nothing needs ${left.join(", ")}, but it stays`);
+  }
 }

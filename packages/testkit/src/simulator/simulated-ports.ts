@@ -158,7 +158,7 @@ function simulatedObjects(sim: Simulation, actor: Actor): ObjectStore {
         const existed = sim.objects.stored.has(key) || sim.weather.hurt.has(key);
         await store.delete(key);
         sim.weather.forgetHurt(key);
-        if (existed) sim.watch(() => sim.checker.deleted(actor, key));
+        if (existed) sim.watch(() => sim.checker.deletions.deleted(key));
       }),
   };
 }
@@ -186,7 +186,7 @@ function simulatedLog(sim: Simulation, actor: Actor): RunLog {
     abandonRun: (shard, runId) =>
       write("abandonRun", runId, async () => {
         const outcome = await log.abandonRun(shard, runId);
-        if (outcome === "abandoned") sim.count("abandoned");
+        if (outcome === "abandoned") sim.checker.deletions.abandoned(runId);
         return outcome;
       }),
     readApplied: (shard) =>
@@ -198,22 +198,30 @@ function simulatedLog(sim: Simulation, actor: Actor): RunLog {
       }),
     announceExclusion: (shard, commitId) =>
       write("announceExclusion", shardPartition(shard), () =>
-        log.announceExclusion(shard, commitId),
+        log.announceExclusion(shard, commitId).then(() => sim.checker.announced(shard, commitId)),
       ),
     resolveExclusion: (shard, commitId) =>
-      write("resolveExclusion", shardPartition(shard), () => log.resolveExclusion(shard, commitId)),
+      write("resolveExclusion", shardPartition(shard), () =>
+        log.resolveExclusion(shard, commitId).then(() => sim.checker.resolved(shard, commitId)),
+      ),
     pinVersion: (shard, version, pin) =>
       write("pinVersion", `${version.version}-${version.commitId}`, () =>
-        log.pinVersion(shard, version, pin),
+        log.pinVersion(shard, version, pin).then((pinned) => {
+          if (pinned.outcome === "pinned") sim.checker.deletions.pinned(shard, version, pin);
+          return pinned;
+        }),
       ),
     unpinVersion: (shard, version, owner) =>
       write("unpinVersion", `${version.version}-${version.commitId}`, () =>
-        log.unpinVersion(shard, version, owner),
+        log
+          .unpinVersion(shard, version, owner)
+          .then(() => sim.checker.deletions.unpinned(shard, version, owner)),
       ),
     retireVersion: (shard, version) =>
       write("retireVersion", `${version.version}-${version.commitId}`, async () => {
         const retired = await log.retireVersion(shard, version);
-        if (retired.outcome === "retired") sim.watch(() => sim.checker.retired(shard, version));
+        if (retired.outcome === "retired")
+          sim.watch(() => sim.checker.deletions.retired(shard, version));
         return retired;
       }),
     listVersions: (shard, options) =>

@@ -6,6 +6,7 @@ import {
   type LeaseStore,
   type LogTransaction,
   type RunLog,
+  type SegmentContent,
   type SegmentEngine,
   type ShardRef,
   shardPartition,
@@ -64,6 +65,8 @@ export class Simulation {
   readonly #hints: { readonly hint: Hint; readonly dueMs: number }[] = [];
   readonly #cutFaults: ReadonlySet<number>;
   readonly #bodies = new Map<Actor, Body>();
+  readonly #caches = new Map<Actor, Map<string, Uint8Array>>();
+  readonly #engine: SimulatedEngine;
 
   constructor({ plan, cuts, engine, tells }: SimulationOptions) {
     this.plan = plan;
@@ -88,6 +91,7 @@ export class Simulation {
     this.objects = createMemoryObjectStore(clock(() => this.scheduler.nowMs));
     this.leases = createMemoryLeaseStore(clock(() => this.leaseClockMs));
     this.engine = engine;
+    this.#engine = engine;
     this.trace = new Trace(tells);
     this.checker = new Checker(this, engine);
     this.weather = new Weather(this, this.#random.fork());
@@ -146,7 +150,6 @@ export class Simulation {
       if (actor.fate.chance(0.5)) continue;
       this.scheduler.after(drawDelay(actor.fate), undefined, land);
     }
-    this.checker.crashed(actor);
     this.scheduler.after(actor.fate.int(RESTART_MS_MAX), actor, () => this.start(actor));
   }
 
@@ -241,9 +244,36 @@ export class Simulation {
     return [...distinct.values()];
   }
 
+  /** Segments on an actor's disk, by their hash; they outlive its process. */
+  cacheOf(actor: Actor): Map<string, Uint8Array> {
+    const cache = this.#caches.get(actor) ?? new Map();
+    this.#caches.set(actor, cache);
+    return cache;
+  }
+
+  /** What a segment's bytes hold. */
+  contentOf(bytes: Uint8Array): Promise<SegmentContent> {
+    return this.perform(async () => this.#engine.contentOf(bytes));
+  }
+
+  /** A bit flips in some cached file, or it is cut short. */
   damageCache(random: SeededRandom): boolean {
-    void random;
-    return false;
+    const files = [...this.#caches.values()].flatMap((cache) =>
+      [...cache].map(([sha256, bytes]) => ({ cache, sha256, bytes })),
+    );
+    if (files.length === 0) return false;
+    const { cache, sha256, bytes } = random.pick(files);
+    const at = random.int(bytes.byteLength);
+    const damaged = random.chance(0.3) ? bytes.slice(0, at) : bytes.slice();
+    if (at < damaged.byteLength) damaged[at] = (damaged[at] as number) ^ 1;
+    cache.set(sha256, damaged);
+    return true;
+  }
+
+  identityOf({ collection }: ShardRef): CollectionIdentity {
+    const found = this.identities.find((identity) => identity.collection === collection);
+    if (found === undefined) throw new Error(`No collection ${collection}`);
+    return found;
   }
 
   /** From now on nothing goes wrong, and who is down or asleep comes back at once. */

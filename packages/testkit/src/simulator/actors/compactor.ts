@@ -5,7 +5,8 @@ import type { Simulation } from "../simulation.ts";
 import { attempt } from "./operation.ts";
 
 /** It looks less and less often while there is nothing to do. */
-const PAUSES_MS = [2_000, 4_000, 8_000, 16_000, 32_000, 64_000] as const;
+const PAUSE_MS_MIN = 2_000;
+const PAUSE_MS_MAX = 3600 * 1000;
 const HINTS_MAX = 2;
 const PASSES_MAX = 4;
 const UNASKED_CHANCE = 0.1;
@@ -14,14 +15,13 @@ const POLICY_CHANCE = 0.15;
 export async function compactor(sim: Simulation, actor: Actor): Promise<void> {
   const { ports, random } = actor;
   const policies = new Map<string, Policy>();
-  let idle = 0;
+  let pauseMs = PAUSE_MS_MIN;
   for (;;) {
-    const pauseMs = PAUSES_MS[Math.min(idle, PAUSES_MS.length - 1)] as number;
     await ports.clock.sleep(random.int(pauseMs));
     const hints = await attempt(sim, actor, "receive", () => ports.hints.receive(HINTS_MAX));
     const unasked = random.chance(UNASKED_CHANCE) ? [random.pick(sim.shards)] : [];
     const shards = hints?.length ? hints : unasked;
-    idle = shards.length === 0 ? idle + 1 : 0;
+    pauseMs = shards.length === 0 ? Math.min(PAUSE_MS_MAX, pauseMs * 2) : PAUSE_MS_MIN;
     for (const hint of shards) {
       if (random.chance(POLICY_CHANCE)) policies.delete(hint.collection);
       await attempt(sim, actor, "compact", () => compactHinted(sim, actor, hint, policies));

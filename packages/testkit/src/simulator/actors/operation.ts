@@ -10,6 +10,7 @@ export async function attempt<T>(
   actor: Actor,
   name: string,
   operation: () => Promise<T>,
+  legal: readonly SiltErrorKind[] = [],
 ): Promise<T | undefined> {
   actor.calls = 0;
   actor.bytes = 0;
@@ -21,14 +22,20 @@ export async function attempt<T>(
     return result;
   } catch (error) {
     if (error instanceof Violation) throw error;
-    judge(sim, actor, name, error);
+    judge(sim, actor, name, error, legal);
     sim.note(actor, () => `— ${name} failed: ${reasonOf(error)}`);
     return undefined;
   }
 }
 
-function judge(sim: Simulation, actor: Actor, name: string, error: unknown): void {
-  const why = isLegal(sim, error);
+function judge(
+  sim: Simulation,
+  actor: Actor,
+  name: string,
+  error: unknown,
+  legal: readonly SiltErrorKind[],
+): void {
+  const why = isSiltError(error) && legal.includes(error.kind) ? undefined : whyIllegal(sim, error);
   if (isSiltError(error)) sim.count(`failed: ${error.kind}`);
   if (why === undefined) return;
   const kind = isSiltError(error) ? error.kind : "no SiltError";
@@ -41,10 +48,11 @@ function judge(sim: Simulation, actor: Actor, name: string, error: unknown): voi
 }
 
 /** Why an error must not be; undefined when it may. */
-function isLegal(sim: Simulation, error: unknown): string | undefined {
+function whyIllegal(sim: Simulation, error: unknown): string | undefined {
   if (!isSiltError(error)) return "every failure has a kind";
   const reasons: Readonly<Partial<Record<SiltErrorKind, string>>> = {
     internal: "a broken assumption",
+    invalid: "nothing was asked that cannot be",
     ...(sim.weather.everHurt ? {} : { corrupt: "nothing was damaged, lost or hidden" }),
     ...(sim.faults > 0 ? {} : { unavailable: "nothing went wrong" }),
   };

@@ -15,7 +15,6 @@ import {
   type SnapshotManifest,
   sha256Of,
   shardPartition,
-  type VersionKey,
 } from "@silt/core";
 import { applyRun, type ReferenceModel } from "../../reference-model.ts";
 import type { Actor } from "../actor.ts";
@@ -23,12 +22,16 @@ import { countsOf } from "../fold-engine.ts";
 import type { SimulatedEngine } from "../simulated-engine.ts";
 import type { Simulation } from "../simulation.ts";
 import { demand, Violation } from "../violation.ts";
+import { DeletionChecker } from "./deletions.ts";
+import { ReadChecker } from "./reads.ts";
 import { differenceOf, isExcluded, type KnownVersion, ShardHistory } from "./shard-history.ts";
 
 const POINTER_NAME = "/latest-pointer.json";
 
 export class Checker {
   readonly histories = new Map<string, ShardHistory>();
+  readonly reads: ReadChecker;
+  readonly deletions: DeletionChecker;
   readonly #sim: Simulation;
   readonly #engine: SimulatedEngine;
   /** What each run id's writer meant. */
@@ -39,6 +42,8 @@ export class Checker {
   constructor(sim: Simulation, engine: SimulatedEngine) {
     this.#sim = sim;
     this.#engine = engine;
+    this.reads = new ReadChecker(sim);
+    this.deletions = new DeletionChecker(sim);
   }
 
   historyOf(shard: ShardRef): ShardHistory {
@@ -72,6 +77,7 @@ export class Checker {
   async stored(actor: Actor, key: string, condition: PutCondition): Promise<void> {
     try {
       if (key.endsWith(POINTER_NAME)) return await this.#flipped(actor, key);
+      if (key.includes("/plans/")) this.deletions.planned(key, this.#bytesOf(key));
       const mayChange = key.endsWith("/policy.json");
       demand(mayChange || "ifAbsent" in condition, "I1", `${key} is written once`);
     } catch (error) {
@@ -79,16 +85,18 @@ export class Checker {
     }
   }
 
-  deleted(actor: Actor, key: string): void {
-    void [actor, key];
+  announced(shard: ShardRef, commitId: string): void {
+    this.historyOf(shard).announced = commitId;
   }
 
-  retired(shard: ShardRef, version: VersionKey): void {
-    void [shard, version];
+  resolved(shard: ShardRef, commitId: string): void {
+    const history = this.historyOf(shard);
+    if (history.announced === commitId) history.announced = null;
   }
 
-  crashed(actor: Actor): void {
-    void actor;
+  /** Somebody may from now on roll back to this version. */
+  rollbackAsked(shard: ShardRef, toVersion: number): void {
+    this.historyOf(shard).rollbackTargets.add(toVersion);
   }
 
   /** Runs got their sequence numbers: from here on they may not be lost. */
@@ -131,12 +139,14 @@ export class Checker {
   /** A write was acknowledged: its runs must be registered, exactly these contents once each. */
   acknowledged(shardOf: (run: RegisteredRun) => ShardRef, runs: readonly RegisteredRun[]): void {
     for (const run of runs) {
-      const known = this.historyOf(shardOf(run)).runs[run.sequence - 1];
+      const history = this.historyOf(shardOf(run));
+      const known = history.runs[run.sequence - 1];
       demand(
         known?.run.runId === run.runId,
         "I2",
         () => `run ${run.runId} was acknowledged as number ${run.sequence}, which it does not have`,
       );
+      history.acknowledgedThrough = Math.max(history.acknowledgedThrough, run.sequence);
     }
   }
 
@@ -232,23 +242,51 @@ export class Checker {
   }
 
   #checkExclusions(before: KnownVersion, manifest: SnapshotManifest): void {
-    const { runs } = this.historyOf(manifest);
+    const history = this.historyOf(manifest);
     for (const old of before.manifest.excluded) {
       const kept = manifest.excluded.some(({ from, to }) => from === old.from && to === old.to);
       demand(kept, "I2", () => `the exclusion of ${old.from} to ${old.to} is forgotten`);
     }
-    for (const { from, to } of manifest.excluded) {
+    for (const { from, to, cause } of manifest.excluded) {
       for (let sequence = from; sequence <= to; sequence++) {
         if (isExcluded(before.manifest.excluded, sequence)) continue;
-        const key = runs[sequence - 1]?.run.delta.key ?? "";
-        demand(
-          this.#sim.weather.everDamaged.has(key),
-          "I2",
-          () => `run ${sequence} is excluded, but its bundle never was damaged`,
-        );
-        this.#sim.count("exclusions");
+        this.#sim.count(cause === "poison" ? "exclusions" : "rolled back runs");
+        if (cause === "poison") this.#checkPoison(history, sequence);
+        else this.#checkUndone(history, before, manifest, sequence);
       }
     }
+  }
+
+  #checkPoison({ runs }: ShardHistory, sequence: number): void {
+    const key = runs[sequence - 1]?.run.delta.key ?? "";
+    demand(
+      this.#sim.weather.everDamaged.has(key),
+      "I2",
+      () => `run ${sequence} is excluded, but its bundle never was damaged`,
+    );
+  }
+
+  /** A rollback undoes all runs after its target, and only somebody who asked for it can have done it. */
+  #checkUndone(
+    history: ShardHistory,
+    before: KnownVersion,
+    manifest: SnapshotManifest,
+    sequence: number,
+  ): void {
+    const target = history.versions.find(
+      ({ pointer }) =>
+        history.rollbackTargets.has(pointer.version) &&
+        pointer.appliedThrough < sequence &&
+        sequence <= before.pointer.appliedThrough &&
+        everyRun(pointer.appliedThrough, before.pointer.appliedThrough, (run) =>
+          isExcluded(manifest.excluded, run),
+        ),
+    );
+    demand(
+      target !== undefined,
+      "I2",
+      () => `run ${sequence} is undone, but nobody asked for that`,
+    );
   }
 
   #checkObject(key: string, bytes: number, sha256: string): void {
@@ -283,4 +321,11 @@ export class Checker {
     }
     return model;
   }
+}
+
+function everyRun(after: number, through: number, holds: (sequence: number) => boolean): boolean {
+  for (let sequence = after + 1; sequence <= through; sequence++) {
+    if (!holds(sequence)) return false;
+  }
+  return true;
 }

@@ -35,6 +35,13 @@ export class ShardHistory {
   readonly versions: KnownVersion[] = [];
   readonly byCommit = new Map<string, KnownVersion>();
   head: Head;
+  /** The commit that announced an exclusion and has not resolved it. */
+  announced: string | null = null;
+  /** The last run that a writer was told is durable. */
+  acknowledgedThrough = 0;
+  /** Versions that somebody asked to be rolled back to. */
+  readonly rollbackTargets = new Set<number>();
+  readonly #sequences = new Map<string, number>();
 
   constructor(ref: ShardRef, head: Head) {
     this.ref = ref;
@@ -56,6 +63,11 @@ export class ShardHistory {
     const before = this.runs.at(-1)?.run.runsHash ?? this.head.runsHash;
     demand(run.runsHash === nextRunsHash(before, run.runId), "I2", "the log's hash chain breaks");
     this.runs.push({ run, content: stampSequence(content, sequence) });
+    this.#sequences.set(run.runId, sequence);
+  }
+
+  sequenceOf(runId: string): number | undefined {
+    return this.#sequences.get(runId);
   }
 
   addVersion(version: KnownVersion): void {

@@ -1,0 +1,126 @@
+/** The operator: rolls back, pins, unpins, changes the policy, brings excluded runs back. */
+import {
+  isOpenExclusion,
+  openCollection,
+  type Policy,
+  pinVersion,
+  readManifest,
+  readPointer,
+  retryExcluded,
+  rollbackShard,
+  type ShardRef,
+  unpinVersion,
+  updatePolicy,
+} from "@silt/core";
+import type { Actor } from "../actor.ts";
+import { drawPolicy } from "../schedule-plan.ts";
+import type { Simulation } from "../simulation.ts";
+import { attempt } from "./operation.ts";
+import { openReader, recordsOf, touchedIn } from "./snapshot-model.ts";
+import { acknowledge } from "./writer.ts";
+
+const PAUSE_MS_MAX = 8_000;
+const OWNERS = ["alice", "bob"] as const;
+const ACTIONS = ["roll back", "pin", "unpin", "policy", "retry", "retry"] as const;
+
+export async function operator(sim: Simulation, actor: Actor): Promise<void> {
+  const { ports, random } = actor;
+  while (actor.operationsLeft > 0) {
+    actor.operationsLeft -= 1;
+    await ports.clock.sleep(random.int(PAUSE_MS_MAX));
+    const shard = random.pick(sim.shards);
+    await act(sim, actor, shard, random.pick(ACTIONS));
+  }
+}
+
+async function act(
+  sim: Simulation,
+  actor: Actor,
+  shard: ShardRef,
+  action: (typeof ACTIONS)[number],
+): Promise<void> {
+  const { ports, random } = actor;
+  const { version } = sim.checker.historyOf(shard).current.pointer;
+  // Mostly a version that there is; also those that the collector may have taken.
+  const wanted = Math.max(0, version - random.int(4));
+  switch (action) {
+    case "roll back":
+      return rollBack(sim, actor, shard, wanted);
+    case "pin": {
+      const pin = { owner: random.pick(OWNERS), reason: "to look at" };
+      await attempt(sim, actor, "pin", () => pinVersion(ports, shard, wanted, pin), ["invalid"]);
+      return;
+    }
+    case "unpin": {
+      const owner = random.pick(OWNERS);
+      await attempt(sim, actor, "unpin", () => unpinVersion(ports, shard, wanted, owner), [
+        "invalid",
+      ]);
+      return;
+    }
+    case "policy": {
+      const { compaction, retention } = drawPolicy(random);
+      const change = (policy: Policy) => ({ ...policy, compaction, retention });
+      sim.checker.deletions.policyChanges(retention);
+      await attempt(sim, actor, "policy", () => updatePolicy(ports, shard.collection, change));
+      return;
+    }
+    case "retry":
+      return retry(sim, actor, shard);
+  }
+}
+
+async function rollBack(
+  sim: Simulation,
+  actor: Actor,
+  shard: ShardRef,
+  toVersion: number,
+): Promise<void> {
+  const { ports } = actor;
+  sim.checker.rollbackAsked(shard, toVersion);
+  const report = await attempt(
+    sim,
+    actor,
+    "roll back",
+    async () => {
+      const opened = await openCollection(ports, shard.collection);
+      if (opened === undefined) return undefined;
+      const { identity, policy } = opened;
+      const options = { holder: actor.name, toVersion };
+      return rollbackShard(ports, identity, policy, shard, options);
+    },
+    ["invalid"],
+  );
+  sim.count(report === undefined ? "refused rollbacks" : `rollback: ${report.outcome}`);
+}
+
+/** Looks for a run that is excluded and may come back, and submits it again. */
+async function retry(sim: Simulation, actor: Actor, shard: ShardRef): Promise<void> {
+  const { ports, random } = actor;
+  const identity = sim.identityOf(shard);
+  const done = await attempt(
+    sim,
+    actor,
+    "retry",
+    async () => {
+      const { pointer } = await readPointer(ports.objects, shard);
+      const { excluded } = await readManifest(ports.objects, pointer);
+      const open = excluded.filter(isOpenExclusion);
+      if (open.length === 0) return undefined;
+      const { from } = random.pick(open);
+      const reader = openReader(sim, actor, { ...shard, vectors: identity.vectors });
+      const view = async () => {
+        const since = sim.checker.reads.begin(shard);
+        const fresh = await reader.view({ fresh: true });
+        const how = { fresh: true, since, reader };
+        sim.checker.reads.answered(shard, fresh, recordsOf(fresh), how);
+        return fresh;
+      };
+      return retryExcluded(ports, identity, shard, from, { view, touched: touchedIn });
+    },
+    ["invalid"],
+  );
+  if (done === undefined) return;
+  sim.count("retried");
+  acknowledge(sim, identity, [done.run]);
+}
