@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type Logger, SiltError } from "@silt/core";
 import { environmentError, writeExportFile } from "@silt/segment";
 import type { Collection, StoredRecord } from "./collection.ts";
+import { partialPath, removeStalePartials } from "./stale-partials.ts";
 
 /** One of them: a new file, or for JSON Lines a sink. */
 export type ExportTarget =
@@ -42,8 +43,9 @@ export async function exportCollection(
       `Cannot export to "${file}": its folder does not exist; make it`,
     );
   }
-  const partial = `${file}.${process.pid}.part`;
+  const partial = partialPath(file);
   try {
+    removeStalePartials(file);
     const report =
       "sqlite" in target
         ? await exportSqlite(collection, partial, logger)

@@ -68,9 +68,16 @@ export const PARENTS_MAX = 50;
 const PARENTS_TRACKED_MAX = 100_000;
 const RUN_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** Inspects a file, a key of the store, or a run by its id. Throws `invalid` when there is no such thing. */
-export async function inspectTarget(ports: Ports, target: string): Promise<Inspection> {
-  const folder = mkdtempSync(join(tmpdir(), "silt-inspect-"));
+/**
+ * Inspects a file, a key of the store, or a run by its id. Throws `invalid` when there is no such thing.
+ * The copy that it works on lies in `tempRoot`, a store's own is swept when this process is killed.
+ */
+export async function inspectTarget(
+  ports: Ports,
+  target: string,
+  tempRoot = tmpdir(),
+): Promise<Inspection> {
+  const folder = mkdtempSync(join(tempRoot, `work-${process.pid}-`));
   try {
     // A copy, so that what is looked at cannot change meanwhile, and nothing is left beside it.
     const path = join(folder, "target");

@@ -164,7 +164,7 @@ export class Store implements AsyncDisposable {
 
   /** One delta bundle or segment, by file, key or run id. */
   inspect(target: string): Promise<Inspection> {
-    return inspectTarget(this.#context.ports, target);
+    return inspectTarget(this.#context.ports, target, this.#context.tempRoot());
   }
 
   /** Runs that are excluded, with the reasons. */
