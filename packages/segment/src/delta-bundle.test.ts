@@ -191,6 +191,11 @@ describe("F32 a hostile tar is poison and writes nothing", () => {
       (json, sqlite) => Buffer.concat([tarOf(json, sqlite), Buffer.alloc(200_000)]),
       /much longer than its files/,
     ],
+    [
+      "another tar behind the end",
+      (json, sqlite) => Buffer.concat([tarOf(json, sqlite), tarOf(file("more"))]),
+      /what follows its files is not zero/,
+    ],
     ["gzip", (json, sqlite) => gzipSync(tarOf(json, sqlite)), /does not begin with delta.json/],
     [
       "gzip bomb",

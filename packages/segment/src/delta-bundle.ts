@@ -3,7 +3,7 @@
  * order. Nothing is ever extracted by a path that a bundle names.
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import {
   type DeltaManifest,
@@ -20,6 +20,7 @@ import { isEnvironment } from "./sqlite-file.ts";
 const MANIFEST_NAME = "delta.json";
 const SQLITE_NAME = "delta.sqlite";
 const MANIFEST_BYTES_MAX = 64 * 1024;
+const BLOCK_BYTES = 512;
 /** Two headers, two paddings, the end marker and the padding of the last record. */
 const TAR_OVERHEAD_BYTES_MAX = 16 * 1024;
 
@@ -63,6 +64,7 @@ export async function readBundle(
       reader.write(chunk);
     }
     const manifest = reader.finish();
+    checkTail(tarPath, reader.contentBytes);
     return { outcome: "sound", manifest, tar: { bytes: tarBytes, sha256: tarHash.digest("hex") } };
   } catch (error) {
     if (isEnvironment(error)) throw environmentError("unpack", tarPath, error);
@@ -71,6 +73,20 @@ export async function readBundle(
     return { outcome: "poison", reason: reasonOf(error) };
   } finally {
     reader?.close();
+  }
+}
+
+/** Throws unless only zeros follow: another reader of tars might find more files there. */
+function checkTail(tarPath: string, from: number): void {
+  const tail = Buffer.alloc(MANIFEST_BYTES_MAX + TAR_OVERHEAD_BYTES_MAX);
+  const descriptor = openSync(tarPath, "r");
+  try {
+    const bytes = readSync(descriptor, tail, 0, tail.byteLength, from);
+    if (tail.subarray(0, bytes).some((byte) => byte !== 0)) {
+      throw new Error("what follows its files is not zero");
+    }
+  } finally {
+    closeSync(descriptor);
   }
 }
 
@@ -93,6 +109,13 @@ class BundleReader {
     this.#parser.on("meta", () => this.#fail("it has an extended header"));
     this.#parser.on("ignoredEntry", (entry: ReadEntry) => this.#fail(`it has a ${entry.type}`));
     this.#parser.on("error", (error: Error) => this.#fail(error.message));
+  }
+
+  /** Where the second file ends, padding included. */
+  get contentBytes(): number {
+    const padded = (bytes: number) => Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
+    const json = this.#manifestChunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+    return 2 * BLOCK_BYTES + padded(json) + padded(this.#sqliteBytes);
   }
 
   write(chunk: Uint8Array): void {

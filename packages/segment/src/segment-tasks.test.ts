@@ -29,6 +29,8 @@ describe("F32 a bundle that is not what was registered is poison", () => {
       (m) => ({ ...m, runId: "019b7684-0000-7000-8000-000000000001" }),
       /another run or store/,
     ],
+    ["another collection", (m) => ({ ...m, collection: "words" }), /another run or store/],
+    ["another shard", (m) => ({ ...m, shard: "1-of-2" }), /another run or store/],
     ["another store", (m) => ({ ...m, storeId: "store0000009" }), /another run or store/],
     [
       "another dimension",

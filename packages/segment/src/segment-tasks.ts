@@ -72,9 +72,13 @@ async function auditDelta(
   const bundle = await readBundle(tarPath, partial);
   if (bundle.outcome === "poison") return bundle;
   const { manifest } = bundle;
-  if (manifest.runId !== run.runId || manifest.storeId !== owner.storeId) {
-    return { outcome: "poison", reason: "the bundle belongs to another run or store" };
-  }
+  const { collection, storeId, shard } = owner;
+  const isMine =
+    manifest.runId === run.runId &&
+    manifest.storeId === storeId &&
+    manifest.collection === collection &&
+    manifest.shard === shard;
+  if (!isMine) return { outcome: "poison", reason: "the bundle belongs to another run or store" };
   if (canonicalJson(manifest.vectors) !== canonicalJson(owner.vectors)) {
     return { outcome: "poison", reason: "the bundle's vectors are not the collection's" };
   }
