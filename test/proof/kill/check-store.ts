@@ -6,13 +6,17 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openStore, type Store } from "../../../packages/silt/src/index.ts";
+import { collectAll } from "./collect-all.ts";
 import { type Growth, measureGrowth } from "./growth.ts";
+import { HistoryModel } from "./history-model.ts";
 import type { KillRecord } from "./operation.ts";
 import { differenceOf } from "./own-records.ts";
+import { expectPast, settleDeed } from "./past-shard.ts";
 import { expectPictures } from "./picture-check.ts";
 import { expectThat } from "./role-context.ts";
 import { journalPath, SlotModel } from "./role-journal.ts";
 import { bufferedCollection } from "./roles/buffer-role.ts";
+import { historyPath } from "./roles/history-role.ts";
 import { ingestedFolder } from "./roles/ingest-role.ts";
 import { type Digests, digestsOf, writtenRecord } from "./slot-state.ts";
 import { SLOTS, writingSlots } from "./slots.ts";
@@ -52,6 +56,8 @@ export async function settleAndCheck(
     await replayWriters(store, world);
     await finishIngests(store, world);
     await compactAll(store);
+    await checkPast(store, world);
+    await collectAll(store);
     result = await checkWriters(store, world);
     const { problems } = await store.verify({ deep: options.deep });
     expectThat(problems.length === 0, () => `verify found ${JSON.stringify(problems.slice(0, 5))}`);
@@ -79,6 +85,15 @@ async function finishIngests(store: Store, world: World): Promise<void> {
     await expectPictures(store, world, folder);
   }
   await expectPictures(store, world, world.pictures);
+}
+
+/** The collection that is rolled back has what its one writer knows of. */
+async function checkPast(store: Store, world: World): Promise<void> {
+  for (const { name } of slotsOf("history")) {
+    using model = new HistoryModel(historyPath(world, name));
+    await settleDeed(store.context.ports, model);
+    await expectPast(store, model);
+  }
 }
 
 /** Compacts until nothing is pending, a bounded number of times. */

@@ -1,8 +1,10 @@
 /** Who works on the store of the kill tests. */
 import type { Role } from "./role-context.ts";
 import { bufferRole } from "./roles/buffer-role.ts";
+import { collectRole } from "./roles/collect-role.ts";
 import { compactRole } from "./roles/compact-role.ts";
 import { exportRole } from "./roles/export-role.ts";
+import { historyRole } from "./roles/history-role.ts";
 import { ingestRole } from "./roles/ingest-role.ts";
 import { readRole } from "./roles/read-role.ts";
 import { verifyRole } from "./roles/verify-role.ts";
@@ -14,6 +16,8 @@ export const ROLES = {
   buffer: bufferRole,
   ingest: ingestRole,
   compact: compactRole,
+  history: historyRole,
+  collect: collectRole,
   read: readRole,
   verify: verifyRole,
   export: exportRole,
@@ -38,6 +42,9 @@ export const SLOTS: readonly Slot[] = [
   { name: "ingest-0", role: "ingest", weight: 2 },
   { name: "compact-0", role: "compact", weight: 4 },
   { name: "compact-1", role: "compact", weight: 4 },
+  { name: "history-0", role: "history", weight: 3 },
+  { name: "collect-0", role: "collect", weight: 2 },
+  { name: "collect-1", role: "collect", weight: 2 },
   { name: "read-0", role: "read", weight: 2 },
   { name: "read-lasting", role: "read", weight: 0 },
   { name: "verify-0", role: "verify", weight: 1 },

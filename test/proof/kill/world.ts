@@ -55,6 +55,8 @@ export const COLLECTIONS = {
   whole: { shards: 1, strategy: "single" },
 } as const satisfies Readonly<Record<string, { shards: number; strategy: string }>>;
 export const COLLECTION_NAMES = Object.keys(COLLECTIONS) as (keyof typeof COLLECTIONS)[];
+/** Only one slot writes to it, and rolls it back. */
+export const PAST_COLLECTION = "past";
 export const SHARDS: Readonly<Record<string, number>> = Object.fromEntries(
   COLLECTION_NAMES.map((name) => [name, COLLECTIONS[name].shards]),
 );
@@ -83,6 +85,8 @@ export async function createWorld(root: string, slots: readonly string[]): Promi
     await store.collection(name, { dimension: DIMENSION, shards, policy: strategy });
     await updatePolicy(store.context.ports, name, hasty);
   }
+  await store.collection(PAST_COLLECTION, { dimension: DIMENSION });
+  await updatePolicy(store.context.ports, PAST_COLLECTION, hasty);
   await paintPictures(world);
   await ingestPictures(store, world);
   for (const slot of slots) {

@@ -1,0 +1,58 @@
+/** The collector, until it finds nothing more: then only what is needed is there. */
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  collectShard,
+  objectsOf,
+  openCollection,
+  readHistory,
+  type ShardRef,
+  shardPrefix,
+  shardRefs,
+} from "@silt/core";
+import type { Store } from "../../../packages/silt/src/index.ts";
+import { expectThat } from "./role-context.ts";
+
+const PASSES_MAX = 40;
+const PAUSE_MS = 200;
+const LIST_MAX = 100_000;
+/** The pointer, and the collector's own plan. */
+const ALWAYS = 2;
+
+/** Collects all shards; throws when objects stay that no version needs and no run waits for. */
+export async function collectAll(store: Store): Promise<void> {
+  const { ports, holder } = store.context;
+  for (const name of await store.collections()) {
+    const opened = await openCollection(ports, name);
+    if (opened === undefined) continue;
+    for (const shard of shardRefs(opened.identity)) {
+      for (let pass = 1; ; pass++) {
+        const options = { holder, delete: true };
+        const { candidates } = await collectShard(ports, opened.identity, shard, options);
+        if (candidates.length === 0) break;
+        expectThat(
+          pass < PASSES_MAX,
+          () =>
+            `the collector of ${name} ${shard.shard} does not end: ${JSON.stringify(candidates)}`,
+        );
+        await sleep(PAUSE_MS);
+      }
+      await expectOnlyNeeded(store, shard);
+    }
+  }
+}
+
+/** What kept versions list, and the bundles of runs that the oldest of them has not applied. */
+async function expectOnlyNeeded(store: Store, shard: ShardRef): Promise<void> {
+  const { ports } = store.context;
+  const { versions } = await readHistory(ports, shard);
+  const oldest = versions.at(-1)?.manifest.appliedThrough ?? 0;
+  const newest = versions[0]?.manifest.appliedThrough ?? 0;
+  const needed = objectsOf(versions).size + (newest - oldest) + ALWAYS;
+  const listed = await ports.objects.list(shardPrefix(shard), { limit: LIST_MAX });
+  expectThat(
+    listed.length <= needed,
+    () =>
+      `${shard.collection} ${shard.shard} has ${listed.length} objects after its collection, expected at most ` +
+      `${needed} for ${versions.length} versions: ${listed.map(({ key }) => key).slice(0, 20)}`,
+  );
+}
