@@ -2,6 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalJson, type Logger, type PatchRow, type PutRow, SiltError } from "@silt/core";
+import type Database from "better-sqlite3";
+import { environmentError } from "./file-hash.ts";
 import { rowOf, type StoredRow } from "./segment-rows.ts";
 import { closeFile, openForBulk, sqliteError } from "./sqlite-file.ts";
 
@@ -33,14 +35,47 @@ const TABLE = `CREATE TABLE spool (
 
 type SpoolRow = StoredRow & { readonly line: number; readonly grouped: string | null };
 
-/** Makes an empty spool in a work folder of `tempRoot`, named like all others; disposing removes it. */
+/**
+ * Makes an empty spool in a work folder of `tempRoot`, named like all others; disposing removes it.
+ * Throws `unavailable` when the disk is full, here and wherever it is used.
+ */
 export function createRowSpool(tempRoot: string, logger: Logger): RowSpool {
-  const folder = mkdtempSync(join(tempRoot, `work-${process.pid}-`));
+  const folder = makeFolder(tempRoot);
   const path = join(folder, "spool.sqlite");
-  const db = openForBulk(path, logger);
+  let db: Database.Database | undefined;
+  const dispose = () => {
+    if (db?.open) closeFile(db, logger);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    db = spooling(path, () => openForBulk(path, logger));
+    return spoolIn(db, path, dispose);
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+}
+
+function makeFolder(tempRoot: string): string {
+  try {
+    return mkdtempSync(join(tempRoot, `work-${process.pid}-`));
+  } catch (error) {
+    throw environmentError("make a temporary folder in", tempRoot, error);
+  }
+}
+
+function spooling<T>(path: string, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw sqliteError("spool to", path, error);
+  }
+}
+
+function spoolIn(db: Database.Database, path: string, dispose: () => void): RowSpool {
   // Sorting a large input must not happen in memory.
   db.pragma("temp_store = FILE");
-  db.exec(`${TABLE}; BEGIN`);
+  spooling(path, () => db.exec(`${TABLE}; BEGIN`));
   const insert = db.prepare(
     "INSERT INTO spool VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
   );
@@ -65,32 +100,29 @@ export function createRowSpool(tempRoot: string, logger: Logger): RowSpool {
       const parent = row.operation === "put" ? row.parent : null;
       const embedding = row.operation === "put" ? row.embedding : null;
       const metadata = canonicalJson(row.metadata);
-      const place = placeOf(group, line);
-      try {
+      const isNew = spooling(path, () => {
+        const place = placeOf(group, line);
         const values = [line, shard, place, group, operation, id, parent, document, metadata];
-        if (insert.run(...values, embedding).changes === 1) {
-          count += 1;
-          return;
-        }
-      } catch (error) {
-        throw sqliteError("spool", path, error);
-      }
-      checkSame(earlier.get(id) as SpoolRow, row, line);
+        return insert.run(...values, embedding).changes === 1;
+      });
+      if (isNew) count += 1;
+      else checkSame(earlier.get(id) as SpoolRow, row, line);
     },
     *rows(shard) {
-      if (db.inTransaction) db.exec("COMMIT");
-      const select = db.prepare<[string], SpoolRow>(
-        "SELECT * FROM spool WHERE shard = ? ORDER BY place, line",
-      );
-      for (const stored of select.iterate(shard)) {
-        const row = rowOf({ ...stored, sequence: 0 }) as PutRow | PatchRow;
-        yield { row, line: stored.line, group: stored.grouped };
+      try {
+        if (db.inTransaction) db.exec("COMMIT");
+        const select = db.prepare<[string], SpoolRow>(
+          "SELECT * FROM spool WHERE shard = ? ORDER BY place, line",
+        );
+        for (const stored of select.iterate(shard)) {
+          const row = rowOf({ ...stored, sequence: 0 }) as PutRow | PatchRow;
+          yield { row, line: stored.line, group: stored.grouped };
+        }
+      } catch (error) {
+        throw sqliteError("read spool", path, error);
       }
     },
-    [Symbol.dispose]() {
-      closeFile(db, logger);
-      rmSync(folder, { recursive: true, force: true });
-    },
+    [Symbol.dispose]: dispose,
   };
 }
 
