@@ -108,12 +108,22 @@ export function logged<T>(logger: Logger, step: string, path: string, action: ()
 export function openForBulk(path: string, logger: Logger): SqliteDatabase {
   const fresh = !existsSync(path);
   const db = logged(logger, "open", path, () => new Database(path));
+  try {
+    prepareForBulk(db, fresh);
+    return db;
+  } catch (error) {
+    // On a full disk a file that is left open would take its space, although it is deleted.
+    db.close();
+    throw error;
+  }
+}
+
+function prepareForBulk(db: SqliteDatabase, fresh: boolean): void {
   db.unsafeMode();
   if (fresh) db.pragma(`page_size = ${PAGE_BYTES}`);
   // Defensive mode ignores this pragma silently, so the answer is read.
   if (db.pragma("journal_mode = OFF", { simple: true }) !== "off") {
-    db.close();
-    throw new SiltError("internal", `Cannot switch the journal of "${path}" off`);
+    throw new SiltError("internal", `Cannot switch the journal of "${db.name}" off`);
   }
   db.pragma("synchronous = OFF");
   db.pragma("locking_mode = EXCLUSIVE");
@@ -125,7 +135,6 @@ export function openForBulk(path: string, logger: Logger): SqliteDatabase {
     db.pragma(`application_id = ${APPLICATION_ID}`);
     db.pragma(`user_version = ${SCHEMA_VERSION}`);
   }
-  return db;
 }
 
 /** Opens a closed file for reading, with nothing in its schema trusted. */
