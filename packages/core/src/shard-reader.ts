@@ -14,7 +14,7 @@ import {
   extendOverlay,
   type PendingOverlay,
 } from "./pending-overlay.ts";
-import type { Head, Ports, SegmentOwner } from "./ports.ts";
+import type { Applied, Head, Ports, SegmentOwner } from "./ports.ts";
 import type { SegmentContent } from "./row.ts";
 import { checkBelongTogether, checkChain } from "./shard-state.ts";
 import { SiltError } from "./silt-error.ts";
@@ -101,10 +101,12 @@ export class ShardReader<V extends OpenVersion> implements Disposable {
   async #view({ fresh, searches }: ViewOptions): Promise<VersionView<V>> {
     let blocked: { readonly commitId: string; readonly sequence: number } | undefined;
     for (let attempt = 1; attempt <= REFRESHES_MAX; attempt++) {
+      // Before the pointer: any other order reports a false "old pointer".
+      const applied = await this.#ports.log.readApplied(this.#owner);
       const current = await this.#refresh(searches === true);
       if (current === undefined) continue;
       const { pointer } = current.read;
-      const head = await this.#readHead(current.read);
+      const head = await this.#readHead(current.read, applied);
       if (fresh !== true) return this.#viewOf(current.snapshot, head, undefined);
       const overlay = await this.#overlayOf(current.read, head);
       const { blockedBy } = overlay;
@@ -131,9 +133,10 @@ export class ShardReader<V extends OpenVersion> implements Disposable {
       );
     }
     for (let attempt = 1; attempt <= REFRESHES_MAX; attempt++) {
+      const applied = await this.#ports.log.readApplied(this.#owner);
       const history = await readHistory(this.#ports, this.#owner);
       const { manifest } = findVersion(this.#owner, history, version);
-      const head = await this.#readHead(history.read);
+      const head = await this.#readHead(history.read, applied);
       const snapshot = await this.#open(manifest, { searches: searches === true });
       if (snapshot !== undefined) return this.#viewOf(snapshot, head, undefined);
     }
@@ -158,9 +161,10 @@ export class ShardReader<V extends OpenVersion> implements Disposable {
     return this.#current;
   }
 
-  async #readHead({ pointer }: ReadPointer): Promise<Head> {
+  /** An old pointer that was put back is no answer: what it lacks may be a rollback. */
+  async #readHead({ pointer }: ReadPointer, applied: Applied | undefined): Promise<Head> {
     const head = await this.#ports.log.readHead(this.#owner);
-    checkBelongTogether(this.#owner, pointer, head, 0);
+    checkBelongTogether(this.#owner, pointer, head, applied?.version ?? 0);
     return head;
   }
 
