@@ -99,6 +99,7 @@ async function findOrCreate(
   const marker = readStoreMarker(folder);
   if (marker !== undefined) return marker;
   if (!create) {
+    refuseLostMarker(folder);
     throw new SiltError(
       "invalid",
       `Cannot open store "${folder}": there is no store; name another folder, or create one with "silt init"`,
@@ -115,6 +116,15 @@ async function findOrCreate(
     );
   }
   return createStore(folder, ports);
+}
+
+/** A log without a marker is a store that lost it, or that was never finished. */
+function refuseLostMarker(folder: string): void {
+  if (!existsSync(join(folder, LOG_NAME)) || !existsSync(join(folder, "collections"))) return;
+  throw new SiltError(
+    "corrupt",
+    `Cannot open store "${folder}": its "${MARKER_NAME}" is gone, but a log and collections lie there; restore it from a backup`,
+  );
 }
 
 /** What lies in the folder that an interrupted creation of a store does not explain. */

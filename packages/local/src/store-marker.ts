@@ -8,7 +8,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { encodeJson, FORMAT, type Random, reasonOf, SiltError, shortId } from "@silt/core";
+import { encodeJson, FORMAT, type Random, reasonOf, SiltError, seal, shortId } from "@silt/core";
 import { codeOf, folderError, saysAbsent } from "./folder-error.ts";
 import { MARKER_NAME } from "./object-path.ts";
 import { syncNow } from "./sync-folder.ts";
@@ -20,21 +20,22 @@ export interface StoreMarker {
   readonly requires: readonly string[];
   readonly storeKind: "folder";
   readonly folderId: string;
+  readonly selfSha256: string;
 }
 
 /** The marker of the store in `root`; undefined when there is none. Throws for one of a later format. */
 export function readStoreMarker(root: string): StoreMarker | undefined {
   const path = join(root, MARKER_NAME);
-  let text: string;
+  let bytes: Buffer;
   try {
-    text = readFileSync(path, "utf8");
+    bytes = readFileSync(path);
   } catch (error) {
     if (saysAbsent(error)) return undefined;
-    throw folderError("open store", root, error);
+    throw folderError("open store", path, error);
   }
   let marker: Partial<StoreMarker> | null;
   try {
-    marker = JSON.parse(text);
+    marker = JSON.parse(bytes.toString());
   } catch (cause) {
     throw new SiltError("corrupt", `Cannot read "${path}": it is not JSON (${reasonOf(cause)})`, {
       cause,
@@ -43,12 +44,19 @@ export function readStoreMarker(root: string): StoreMarker | undefined {
   if (marker?.format !== FORMAT || !isEmptyArray(marker.requires)) {
     throw new SiltError(
       "invalid",
-      `Cannot open store "${root}": its format is ${marker?.format} and it requires ${JSON.stringify(marker?.requires)}, ` +
+      `Cannot open store by "${path}": its format is ${marker?.format} and it requires ${JSON.stringify(marker?.requires)}, ` +
         `expected format ${FORMAT} without requirements; upgrade Silt`,
     );
   }
   if (marker.storeKind !== "folder" || typeof marker.folderId !== "string") {
     throw new SiltError("corrupt", `Cannot read "${path}": it is not the marker of a store folder`);
+  }
+  const { selfSha256: _, ...rest } = marker;
+  if (!bytes.equals(encodeJson(seal(rest)))) {
+    throw new SiltError(
+      "corrupt",
+      `Cannot read "${path}": its content does not match its own hash`,
+    );
   }
   return marker as StoreMarker;
 }
@@ -60,7 +68,12 @@ function isEmptyArray(value: unknown): boolean {
 /** Writes the marker unless another process was faster; returns the one that is there then. */
 export function writeStoreMarker(root: string, random: Random): StoreMarker {
   const folderId = shortId(random.bytes(8));
-  const marker: StoreMarker = { format: FORMAT, requires: [], storeKind: "folder", folderId };
+  const marker: StoreMarker = seal({
+    format: FORMAT as 1,
+    requires: [],
+    storeKind: "folder" as const,
+    folderId,
+  });
   const temporary = tempPath(root);
   const descriptor = openSync(temporary, "wx", 0o644);
   try {
