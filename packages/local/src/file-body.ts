@@ -7,6 +7,8 @@ const open = promisify(openCallback);
 const read = promisify(readCallback);
 
 const CHUNK_BYTES = 1024 * 1024;
+/** What is read where the file should have ended. */
+const END_BYTES = 4096;
 
 /** Closes what was neither read to its end nor given up by its reader. */
 const abandoned = new FinalizationRegistry<number>((descriptor) => close(descriptor));
@@ -21,8 +23,14 @@ export function openDescriptor(path: PathLike): Promise<number> {
  * the reader stops, or, for a body that nobody began to read, when it is collected as garbage. A file
  * that is removed meanwhile stays readable.
  */
-export function openBody(descriptor: number, name: string): AsyncIterable<Uint8Array> {
+export function openBody(
+  descriptor: number,
+  name: string,
+  /** How long the file was when it was opened: small files need no large buffers. */
+  bytes: number,
+): AsyncIterable<Uint8Array> {
   let begun = false;
+  let left = bytes;
   const body: AsyncIterable<Uint8Array> = {
     async *[Symbol.asyncIterator]() {
       if (begun)
@@ -31,9 +39,10 @@ export function openBody(descriptor: number, name: string): AsyncIterable<Uint8A
       abandoned.unregister(body);
       try {
         for (;;) {
-          const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-          const { bytesRead } = await read(descriptor, chunk, 0, CHUNK_BYTES, null);
+          const chunk = Buffer.allocUnsafe(Math.max(END_BYTES, Math.min(left, CHUNK_BYTES)));
+          const { bytesRead } = await read(descriptor, chunk, 0, chunk.byteLength, null);
           if (bytesRead === 0) return;
+          left -= bytesRead;
           yield chunk.subarray(0, bytesRead);
         }
       } catch (error) {

@@ -80,7 +80,12 @@ async function readObject(context: FolderContext, key: string): Promise<ReadOutc
       if (saysAbsent(error)) return absent(context);
       throw error;
     }
-    return { outcome: "found", bytes: found.bytes, body: openBody(descriptor, key), file: path };
+    return {
+      outcome: "found",
+      bytes: found.bytes,
+      body: openBody(descriptor, key, found.bytes),
+      file: path,
+    };
   });
 }
 

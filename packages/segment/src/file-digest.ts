@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
 const CHUNK_BYTES = 1024 * 1024;
 
@@ -7,9 +7,10 @@ const CHUNK_BYTES = 1024 * 1024;
 export function* fileChunks(path: string): Generator<Uint8Array> {
   const descriptor = openSync(path, "r");
   try {
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    const { size } = fstatSync(descriptor);
+    const chunk = Buffer.allocUnsafe(Math.max(1, Math.min(size, CHUNK_BYTES)));
     for (;;) {
-      const bytes = readSync(descriptor, chunk, 0, CHUNK_BYTES, null);
+      const bytes = readSync(descriptor, chunk, 0, chunk.byteLength, null);
       if (bytes === 0) return;
       yield chunk.subarray(0, bytes);
     }
