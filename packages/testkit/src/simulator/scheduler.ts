@@ -47,6 +47,8 @@ export interface SchedulerOptions {
   readonly stay?: ReadonlySet<number> | undefined;
 }
 
+const CALM_STEP_MS = 5;
+
 /** Drains all promises: a tick comes only after the queue of microtasks is empty. */
 const settled = () =>
   new Promise<void>((resolve) => queueMicrotask(() => process.nextTick(resolve)));
@@ -57,7 +59,7 @@ export class Scheduler {
   steps = 0;
   /** Real I/O of this step; the next waits for it. */
   readonly external = new Set<Promise<unknown>>();
-  readonly #options: SchedulerOptions;
+  #options: SchedulerOptions;
   #ready: Step[] = [];
   #timers: Timer[] = [];
   #orders = 0;
@@ -93,6 +95,11 @@ export class Scheduler {
     this.#ready = this.#ready.filter((step) => step.actor !== actor);
     this.#timers = this.#timers.filter((timer) => timer.actor !== actor);
     return requests;
+  }
+
+  /** From now on everybody is fast and gets his turn. */
+  calm(): void {
+    this.#options = { ...this.#options, personality: "uniform", stepMsMax: CALM_STEP_MS };
   }
 
   /** Requests that nobody waits for land now. */

@@ -201,22 +201,30 @@ function unsettled(sim: Simulation): string | undefined {
 }
 
 const DAY_MS = 24 * 3600 * 1000;
+/** One pass fences what ran at the end, the next deletes it, the last finds nothing. */
+const COLLECT_PASSES_MAX = 4;
 const COLLECT_STEPS_MAX = 4_000;
 
 /** I6, the other half: once nothing is retained for long, all goes that nothing needs. */
 async function collectAll(sim: Simulation): Promise<void> {
   const collectors = sim.actors.filter(({ role }) => role === "collector");
   if (sim.failure !== undefined || collectors.length === 0 || sim.weather.hurt.size > 0) return;
+  // Ages are judged by the clocks of those who flipped and of the collector: now they agree.
   sim.scheduler.nowMs += DAY_MS;
+  for (const each of sim.actors) each.clockOffsetMs = 0;
   const retention = { versionsKept: 1, versionsKeptMs: 0, deltasKeptMs: 0, graceMs: 0 };
   sim.checker.deletions.policyChanges(retention);
   let finished = false;
   sim.addActor("collector", "last-collector", 0, async (_, actor) => {
+    actor.clockOffsetMs = 0;
     for (const { collection } of sim.identities) {
       await updatePolicy(actor.ports, collection, (policy) => ({ ...policy, retention }));
     }
     for (const shard of sim.shards) {
-      for (let pass = 1; pass <= 4; pass++) await collect(sim, actor, shard, true);
+      let left = true;
+      for (let pass = 1; left && pass <= COLLECT_PASSES_MAX; pass++) {
+        left = await collect(sim, actor, shard, true);
+      }
     }
     finished = true;
   });

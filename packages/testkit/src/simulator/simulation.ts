@@ -65,6 +65,7 @@ export class Simulation {
   readonly #hints: { readonly hint: Hint; readonly dueMs: number }[] = [];
   readonly #cutFaults: ReadonlySet<number>;
   readonly #bodies = new Map<Actor, Body>();
+  readonly #waiting = new Map<Actor, () => void>();
   readonly #caches = new Map<Actor, Map<string, Uint8Array>>();
   readonly #engine: SimulatedEngine;
 
@@ -145,6 +146,7 @@ export class Simulation {
     actor.life += 1;
     actor.state = "down";
     actor.pausedUntilMs = 0;
+    this.#waiting.delete(actor);
     this.tell(() => `${actor.name} crashes`);
     for (const land of this.scheduler.forget(actor)) {
       if (actor.fate.chance(0.5)) continue;
@@ -228,12 +230,30 @@ export class Simulation {
     const kind = pickFault(this.rates.hint, random.fraction());
     const happens = kind !== undefined && this.#happens(kind);
     if (happens && kind === "hint-lost") return;
-    const { nowMs } = this.scheduler;
-    const late = happens && kind === "hint-late" ? drawDelay(random) : random.int(2_000);
-    this.#hints.push({ hint, dueMs: nowMs + late });
-    if (happens && kind === "hint-doubled") {
-      this.#hints.push({ hint, dueMs: nowMs + drawDelay(random) });
-    }
+    this.#queue(hint, happens && kind === "hint-late" ? drawDelay(random) : random.int(2_000));
+    if (happens && kind === "hint-doubled") this.#queue(hint, drawDelay(random));
+  }
+
+  #queue(hint: Hint, delayMs: number): void {
+    this.#hints.push({ hint, dueMs: this.scheduler.nowMs + delayMs });
+    this.scheduler.after(delayMs, undefined, () => {
+      for (const wake of this.#waiting.values()) wake();
+    });
+  }
+
+  /** Resolves when a hint is due, or after a while. */
+  awaitHint(actor: Actor, ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.scheduler.after(ms, actor, () => {
+        this.#waiting.delete(actor);
+        resolve();
+      });
+      this.#waiting.set(actor, () => {
+        this.#waiting.delete(actor);
+        cancel();
+        this.scheduler.push(actor, resolve);
+      });
+    });
   }
 
   takeHints(limit: number): readonly Hint[] {
@@ -280,6 +300,7 @@ export class Simulation {
   stopFaults(): void {
     this.rates = NO_FAULTS;
     this.weather.clear(this.plan.heals);
+    this.scheduler.calm();
     this.scheduler.flushOrphans();
     for (const actor of this.actors) actor.pausedUntilMs = 0;
     this.tell(() => "faults stop");

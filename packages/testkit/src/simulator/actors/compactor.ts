@@ -4,25 +4,21 @@ import type { Actor } from "../actor.ts";
 import type { Simulation } from "../simulation.ts";
 import { attempt } from "./operation.ts";
 
-/** It looks less and less often while there is nothing to do. */
-const PAUSE_MS_MIN = 2_000;
-const PAUSE_MS_MAX = 3600 * 1000;
+/** Without a hint it looks by itself now and then. */
+const PAUSES_MS = [2_000, 60_000, 3_600_000] as const;
 const HINTS_MAX = 2;
 const PASSES_MAX = 4;
-const UNASKED_CHANCE = 0.1;
+const UNASKED_CHANCE = 0.5;
 const POLICY_CHANCE = 0.15;
 
 export async function compactor(sim: Simulation, actor: Actor): Promise<void> {
   const { ports, random } = actor;
   const policies = new Map<string, Policy>();
-  let pauseMs = PAUSE_MS_MIN;
   for (;;) {
-    await ports.clock.sleep(random.int(pauseMs));
+    await sim.awaitHint(actor, random.int(random.pick(PAUSES_MS)));
     const hints = await attempt(sim, actor, "receive", () => ports.hints.receive(HINTS_MAX));
     const unasked = random.chance(UNASKED_CHANCE) ? [random.pick(sim.shards)] : [];
-    const shards = hints?.length ? hints : unasked;
-    pauseMs = shards.length === 0 ? Math.min(PAUSE_MS_MAX, pauseMs * 2) : PAUSE_MS_MIN;
-    for (const hint of shards) {
+    for (const hint of hints?.length ? hints : unasked) {
       if (random.chance(POLICY_CHANCE)) policies.delete(hint.collection);
       await attempt(sim, actor, "compact", () => compactHinted(sim, actor, hint, policies));
     }

@@ -5,7 +5,7 @@ import type { Simulation } from "../simulation.ts";
 import { attempt } from "./operation.ts";
 
 const PAUSE_MS_MIN = 10_000;
-/** It looks less and less often while there is nothing to do: nobody simulates a quiet night step by step. */
+/** It looks less and less often: nobody simulates a quiet night step by step. */
 const PAUSE_MS_MAX = 4 * 3600 * 1000;
 
 export async function sweeper(sim: Simulation, actor: Actor): Promise<void> {
@@ -13,13 +13,11 @@ export async function sweeper(sim: Simulation, actor: Actor): Promise<void> {
   let pauseMs = PAUSE_MS_MIN;
   for (;;) {
     await ports.clock.sleep(random.int(pauseMs));
-    let busy = false;
     for (const shard of sim.shards) {
-      const report = await attempt(sim, actor, "sweep", () =>
+      await attempt(sim, actor, "sweep", () =>
         sweepShard(ports, shard, { hintAfterMs: 5_000, stuckAfterMs: 3_600_000 }),
       );
-      busy ||= report === undefined || report.hinted || report.pending > 0;
     }
-    pauseMs = busy ? PAUSE_MS_MIN : Math.min(PAUSE_MS_MAX, pauseMs * 2);
+    pauseMs = Math.min(PAUSE_MS_MAX, pauseMs * 2);
   }
 }
