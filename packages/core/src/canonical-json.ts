@@ -17,12 +17,17 @@ function canonicalAt(value: unknown, depth: number): string {
   if (depth >= JSON_DEPTH_MAX) {
     throw new SiltError("invalid", `Cannot encode JSON: it is nested over ${JSON_DEPTH_MAX} deep`);
   }
+  let text = "";
   if (Array.isArray(value)) {
-    return `[${value.map((member) => canonicalAt(member, depth + 1)).join(",")}]`;
+    for (const member of value) text += `${text && ","}${canonicalAt(member, depth + 1)}`;
+    return `[${text}]`;
   }
-  const members = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-    .map(([key, member]) => `${JSON.stringify(key)}:${canonicalAt(member, depth + 1)}`);
-  return `{${members.join(",")}}`;
+  const members = value as Readonly<Record<string, unknown>>;
+  // The order of sort() is that of UTF-16 code units.
+  for (const key of Object.keys(members).sort()) {
+    const member = members[key];
+    if (member === undefined) continue;
+    text += `${text && ","}${JSON.stringify(key)}:${canonicalAt(member, depth + 1)}`;
+  }
+  return `{${text}}`;
 }

@@ -1,7 +1,7 @@
 /**
  * Persisted JSON: its one encoder, its seal, and the door that everything from outside comes through.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { z } from "zod";
 import { canonicalJson } from "./canonical-json.ts";
 import { shardPrefix } from "./object-keys.ts";
@@ -15,7 +15,7 @@ const UNDERSTOOD: ReadonlySet<string> = new Set();
 const requiring = z.object({ requires: z.array(z.string()) });
 
 export function sha256Of(bytes: Uint8Array | string): string {
-  return createHash("sha256").update(bytes).digest("hex");
+  return hash("sha256", bytes, "hex");
 }
 
 const encoder = new TextEncoder();

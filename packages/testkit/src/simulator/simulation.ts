@@ -235,7 +235,11 @@ export class Simulation {
   }
 
   #queue(hint: Hint, delayMs: number): void {
-    this.#hints.push({ hint, dueMs: this.scheduler.nowMs + delayMs });
+    // A hint that waits already says the same.
+    const name = shardPartition(hint);
+    const dueMs = this.scheduler.nowMs + delayMs;
+    if (this.#hints.some((one) => one.dueMs <= dueMs && shardPartition(one.hint) === name)) return;
+    this.#hints.push({ hint, dueMs });
     this.scheduler.after(delayMs, undefined, () => {
       for (const wake of this.#waiting.values()) wake();
     });

@@ -16,21 +16,19 @@ export async function collector(sim: Simulation, actor: Actor): Promise<void> {
   }
 }
 
-/** One pass over a shard; true when another may find more. */
+/** One pass over a shard. */
 export async function collect(
   sim: Simulation,
   actor: Actor,
   shard: ShardRef,
   deletes: boolean,
-): Promise<boolean> {
-  const candidates = await attempt(sim, actor, "collect", async () => {
+): Promise<void> {
+  await attempt(sim, actor, "collect", async () => {
     const identity = sim.identityOf(shard);
     const options = { holder: actor.name, delete: deletes };
     const report = await collectShard(actor.ports, identity, shard, options);
     sim.count("retired", report.retired.length);
     sim.count("deleted", report.deleted.length);
     if (report.fenced) sim.count("fenced");
-    return report.candidates.length;
   });
-  return candidates !== 0;
 }
