@@ -61,11 +61,18 @@ export function metadataProblem(
   metadata: unknown,
   nulls: "allowed" | "refused",
 ): string | undefined {
+  if (hasTooManyKeys(metadata)) return `"metadata" is over 64 KiB`;
   const unfit = metadataShapeProblem(metadata, nulls);
   if (unfit !== undefined) return unfit;
   return exceedsBytes(canonicalJson(metadata), METADATA_BYTES_MAX)
     ? `"metadata" is over 64 KiB`
     : undefined;
+}
+
+/** Spares encoding a million keys, of which each takes five bytes or more: `"":1,`. */
+function hasTooManyKeys(metadata: unknown): boolean {
+  if (metadata === null || typeof metadata !== "object") return false;
+  return Object.keys(metadata).length * 5 > METADATA_BYTES_MAX;
 }
 
 /**

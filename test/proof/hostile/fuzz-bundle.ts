@@ -174,6 +174,7 @@ function mutateRows(random: SeededRandom, db: SqliteDatabase): void {
   try {
     const dice = random.fraction();
     if (dice < 0.15) db.exec(random.pick(STATEMENTS));
+    else if (dice < 0.25) insertFalseText(random, db);
     else if (dice < 0.6) insertRow(db, oddRow(random));
     else if (dice < 0.7) {
       const parent = sqlValue(random);
@@ -188,6 +189,18 @@ function mutateRows(random: SeededRandom, db: SqliteDatabase): void {
   } catch {
     // What SQLite itself refuses to write, nobody can send.
   }
+}
+
+/** Texts that are no UTF-8, under digests of what JavaScript takes them for. */
+function insertFalseText(random: SeededRandom, db: SqliteDatabase): void {
+  const column = random.pick(["id", "document", "metadata"]);
+  const text = "false \ufffd text";
+  const more = column === "metadata" ? { metadata: { k: text } } : { [column]: text };
+  insertRow(db, { ...oddRow(random), operation: "put", ...more } as Row);
+  const raw = (name: string) => `CAST(unhex(replace(hex(${name}), 'EFBFBD', 'FF')) AS TEXT)`;
+  if (random.chance(0.8)) db.exec(`UPDATE rows SET ${column} = ${raw(column)}`);
+  db.prepare("INSERT INTO replaced VALUES (?, 0)").run(text);
+  if (random.chance(0.3)) db.exec(`UPDATE replaced SET parent = ${raw("parent")}`);
 }
 
 function sqlValue(random: SeededRandom): unknown {
@@ -266,19 +279,29 @@ function halves(high: unknown, low: unknown): Buffer {
   return digest;
 }
 
+const TEXTS = ["id", "parent", "document", "metadata"];
+const RAW = TEXTS.map((name) => `CAST(${name} AS BLOB) AS raw_${name}`).join(", ");
+
+function isSame(text: unknown, raw: unknown): boolean {
+  return text === null || Buffer.from(String(text)).equals(Buffer.from(raw as Uint8Array));
+}
+
 /** What the other build of SQLite reads, decoded here and not by the product. */
 function secondReading(file: Uint8Array) {
   return withFile(file, (db) => {
     const rows = new Map<string, Row>();
-    for (const row of db.prepare("SELECT * FROM rows").iterate()) {
+    for (const row of db.prepare(`SELECT *, ${RAW} FROM rows`).iterate()) {
       const { operation, id, parent, document, embedding } = row;
+      for (const name of TEXTS)
+        insist(isSame(row[name], row[`raw_${name}`]), `${name} is no UTF-8`);
       const common = { operation, id, sequence: 0 };
       const metadata = row.metadata === null ? undefined : JSON.parse(String(row.metadata));
       const more = operation === "delete" ? {} : { document, metadata };
       const vector = operation === "put" ? { parent, embedding } : {};
       rows.set(String(id), { ...common, ...more, ...vector } as unknown as Row);
     }
-    const parents = db.prepare("SELECT parent FROM replaced").all();
+    const parents = db.prepare("SELECT parent, CAST(parent AS BLOB) AS raw FROM replaced").all();
+    for (const { parent, raw } of parents) insist(isSame(parent, raw), "a parent is no UTF-8");
     return { rows, replaced: new Map(parents.map(({ parent }) => [String(parent), 0])) };
   });
 }
