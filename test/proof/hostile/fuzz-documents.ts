@@ -16,6 +16,7 @@ import {
   seal,
   shardPrefix,
 } from "@silt/core";
+import type { SeededRandom } from "@silt/testkit";
 import { type FuzzArena, type FuzzTarget, insist } from "./fuzz-arena.ts";
 import { mutateJson, mutateText } from "./mutate.ts";
 
@@ -44,6 +45,7 @@ async function documentsOf({ world, owner }: FuzzArena): Promise<readonly Docume
 export const fuzzDocument: FuzzTarget = async (random, arena) => {
   const { text, isSealed, parse } = random.pick(await documentsOf(arena));
   let value: unknown = JSON.parse(text);
+  if (random.chance(0.3)) value = misplaceKeys(random, value);
   for (let left = random.int(4); left > 0; left--) value = mutateJson(random, value);
   let forged = JSON.stringify(value) ?? "null";
   try {
@@ -67,6 +69,19 @@ export const fuzzDocument: FuzzTarget = async (random, arena) => {
   checkTaken(parsed, JSON.parse(forged));
   return "taken";
 };
+
+/** Leads each object's key out of its shard, by prefix, by dots, or by all. */
+function misplaceKeys(random: SeededRandom, value: unknown): unknown {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map((member) => misplaceKeys(random, member));
+  const members = Object.entries(value).map(([name, member]) => {
+    if (name !== "key" || typeof member !== "string") return [name, misplaceKeys(random, member)];
+    const dots = member.replace(/[^/]+$/, `${"../".repeat(1 + random.int(8))}secret.txt`);
+    const other = member.replace("collections/notes", "collections/words");
+    return [name, random.pick([dots, other, `/${member}`, `${member}/.`, "../x", member])];
+  });
+  return Object.fromEntries(members);
+}
 
 function resealed(value: unknown): string {
   if (value === null || typeof value !== "object" || Array.isArray(value))
