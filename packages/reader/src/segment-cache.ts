@@ -112,7 +112,8 @@ export class SegmentCache {
     if (found.outcome === "opened") return found;
     if (found.outcome === "absent") return undefined;
     this.#logger.log("warn", "vector file put aside", { path, reason: found.reason });
-    rmSync(path, { force: true });
+    // Whatever lies there, for a folder would be in the way for good.
+    rmSync(path, { recursive: true, force: true });
     return undefined;
   }
 

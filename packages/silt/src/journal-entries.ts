@@ -91,7 +91,8 @@ function wholeLines(path: string): {
     // The newline is written last: without it a line is torn.
     const json = newline === -1 ? undefined : wholeLine(bytes.toString("utf8", at, end));
     if (json === undefined) {
-      if (bytes.subarray(end).some((byte) => byte !== 10)) {
+      const isLast = bytes.subarray(end).every((byte) => byte === 10);
+      if (!isLast || !mayBeTorn(bytes.subarray(at, end), newline !== -1)) {
         throw damaged(path, values.length + 1, "is damaged");
       }
       break;
@@ -100,6 +101,16 @@ function wholeLines(path: string): {
     at = end + 1;
   }
   return { values, bytes: at };
+}
+
+/**
+ * Whether a crash may have left a last line that is not whole: it lacks its end, or a power loss has left zeros
+ * in it. Any other line was acknowledged, and is damaged.
+ */
+function mayBeTorn(line: Buffer, hasNewline: boolean): boolean {
+  if (hasNewline) return line.includes(0);
+  // Whole but for its newline, which has become another byte.
+  return wholeLine(line.toString("utf8", 0, line.length - 1)) === undefined;
 }
 
 function wholeLine(line: string): unknown {

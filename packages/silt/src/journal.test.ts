@@ -94,6 +94,24 @@ describe("a journal that no writer wrote", () => {
     }
   });
 
+  it("F31 with one bit flipped in its last line, or in the newline of that, is refused; a torn end is not", async () => {
+    const whole = Buffer.from(linesOf(header(), { row: PUT }, { row: { ...PUT, id: "last" } }));
+    const lastLine = whole.lastIndexOf(10, whole.length - 2) + 1;
+    for (const at of [lastLine, lastLine + 30, whole.length - 1]) {
+      const damaged = Buffer.from(whole);
+      damaged[at] = (damaged[at] as number) ^ 4;
+      journal(damaged);
+      await expectRefused("corrupt", /line 3 is damaged/);
+    }
+    for (const torn of [
+      whole.subarray(0, -1),
+      Buffer.from(whole).fill(0, lastLine + 9, whole.length - 1),
+    ]) {
+      journal(torn);
+      await (await open())[Symbol.asyncDispose]();
+    }
+  });
+
   it("F32 is no file: pipes are not waited for, links not followed", async () => {
     const outside = join(temporary.folder, "outside");
     writeFileSync(outside, linesOf(header(), { row: PUT }));
