@@ -99,7 +99,9 @@ async function auditDelta(
     replaced: manifest.replaced,
     sums: manifest.sums,
   });
-  if (found !== told || canonicalJson(run.rows) !== canonicalJson(manifest.rows)) {
+  const registered =
+    canonicalJson(run.rows) === canonicalJson(manifest.rows) && run.replaced === manifest.replaced;
+  if (found !== told || !registered) {
     return {
       outcome: "poison",
       reason: "the bundle's rows are not those that its manifest counts",
