@@ -1,0 +1,17 @@
+const NOBODY = 65_534;
+
+/** Root may read everything, which proves nothing about what may not be read: another user does the work. */
+export function becomeUnprivileged(): Disposable {
+  const { geteuid, seteuid, setegid } = process;
+  if (geteuid?.() !== 0 || seteuid === undefined || setegid === undefined) {
+    return { [Symbol.dispose]() {} };
+  }
+  setegid(NOBODY);
+  seteuid(NOBODY);
+  return {
+    [Symbol.dispose]() {
+      seteuid(0);
+      setegid(0);
+    },
+  };
+}
