@@ -181,6 +181,9 @@ function rangeOf({ kind, firstSequence, lastSequence }: SegmentMeta): RowRange |
   return first >= 1n && first <= last ? { first, last } : undefined;
 }
 
+/** JavaScript finds rows by number again. */
+const ROW_NUMBERS: RowRange = { first: 0n, last: BigInt(Number.MAX_SAFE_INTEGER) };
+
 const isWithin = (sequence: unknown, { first, last }: RowRange): boolean =>
   typeof sequence === "bigint" && sequence >= first && sequence <= last;
 
@@ -261,12 +264,13 @@ function rowProblem(
   raw: RawRow,
   { range, field, placement }: RowRules,
 ): string | { readonly v: Buffer | undefined; readonly t: Buffer } {
-  const [operation, id, parent, sequence, va, vb, ta, tb, document, metadata, embedding] = raw;
+  const [operation, id, parent, sequence, va, vb, ta, tb, document, metadata, embedding, at] = raw;
   const unfit =
     idProblem(id) ??
     (parent === null ? undefined : idProblem(parent, "parent")) ??
     placement.row(id as string, parent as string | null);
   if (unfit !== undefined) return unfit;
+  if (!isWithin(at, ROW_NUMBERS)) return `its row number is ${at}`;
   if (!isWithin(sequence, range)) {
     return `sequence is ${sequence}, expected ${range.first} to ${range.last}`;
   }

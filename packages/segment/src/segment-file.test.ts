@@ -42,4 +42,31 @@ describe("openSegmentFile()", () => {
       );
     });
   }
+
+  const strange: readonly [what: string, change: string, message: RegExp][] = [
+    ["metadata that are no JSON", "metadata = '{'", /metadata is no flat JSON object/],
+    ["metadata that are null", "metadata = 'null'", /metadata is no flat JSON object/],
+    ["deep metadata", `metadata = '{"a":{"b":1}}'`, /metadata is no flat JSON object/],
+    ["a document as bytes", "document = x'ff'", /its document is no text/],
+    ["a parent as bytes", "parent = x'70'", /its parent is no text/],
+    ["no vector", "embedding = NULL", /its vector is none/],
+    ["an unknown operation", "operation = 'evil'", /its operation is unknown/],
+  ];
+  for (const [what, change, message] of strange) {
+    it(`F32 a row with ${what} is corrupt, whatever the file's hash says`, () => {
+      damage(`UPDATE rows SET ${change} WHERE id = 'a'`);
+      using file = openSegmentFile(path, silentLogger);
+      expect(() => file.row("a")).toThrow(
+        expect.objectContaining({ kind: "corrupt", message: expect.stringMatching(message) }),
+      );
+    });
+  }
+
+  it("F32 a vector of another length, or under a number that JavaScript cannot hold, is corrupt", () => {
+    for (const change of ["embedding = zeroblob(400)", "row = 9223372036854775807"]) {
+      damage(`UPDATE rows SET ${change} WHERE id = 'a'`);
+      using file = openSegmentFile(path, silentLogger);
+      expect(() => [...file.vectors()]).toThrow(expect.objectContaining({ kind: "corrupt" }));
+    }
+  });
 });

@@ -1,5 +1,5 @@
 /** A closed segment or delta opened for reading: what readers and exports ask of one file. */
-import { type Logger, type Row, type RowCounts, SiltError } from "@silt/core";
+import { type Logger, type Row, type RowCounts, SiltError, type VectorField } from "@silt/core";
 import { headProblems, readMeta } from "./audit.ts";
 import type { SegmentMeta } from "./schema.ts";
 import { rowOf, type StoredRow } from "./segment-rows.ts";
@@ -87,19 +87,53 @@ function segmentFileOf(
     `SELECT ${COLUMNS} FROM rows WHERE id > ? ORDER BY id LIMIT ?`,
   );
   const path = db.name;
+  const meta = readMeta(db);
+  const vectorBytes = vectorBytesOf(meta);
   return {
     path,
-    meta: readMeta(db),
+    meta,
     row: (id) => guarded(() => optionalRow(byId.get(id))),
     rowAt: (row) => guarded(() => optionalRow(byRow.get(row))),
-    childrenOf: (parent) => guarded(() => children.all(parent)),
+    childrenOf: (parent) => guarded(() => children.all(parent).map(checkedId)),
     replacedAt: (parent) => (anyReplaced ? guarded(() => replaced.get(parent)) : undefined),
-    vectors: () => vectors.iterate(),
+    vectors: () => checkedVectors(vectors.iterate(), vectorBytes),
     page: (after, limit) => guarded(() => page.all(after, limit).map((stored) => rowOf(stored))),
     hasMetadataKey: (key) => guarded(() => hasKey(db, key)),
     counts: () => guarded(() => countOperations(db)),
     [Symbol.dispose]: () => closeFile(db, logger),
   };
+}
+
+/** Length of each embedding; undefined when the file does not say. */
+function vectorBytesOf(meta: SegmentMeta | undefined): number | undefined {
+  try {
+    const [field] = JSON.parse(meta?.vectors ?? "") as [VectorField];
+    return field.dimension * Float32Array.BYTES_PER_ELEMENT;
+  } catch {
+    return undefined;
+  }
+}
+
+function checkedId(id: unknown): string {
+  if (typeof id === "string") return id;
+  throw new SiltError("corrupt", 'Cannot read row: its id is no text; run "silt verify"');
+}
+
+/** Readers copy them side by side into one block, and find rows by these numbers again. */
+function* checkedVectors(
+  stored: IterableIterator<StoredVector>,
+  vectorBytes: number | undefined,
+): Generator<StoredVector, void> {
+  for (const vector of stored) {
+    const bytes = (vector.embedding as Uint8Array | null)?.byteLength;
+    if (bytes !== vectorBytes || !Number.isSafeInteger(vector.row)) {
+      throw new SiltError(
+        "corrupt",
+        `Cannot read row ${vector.row}: its vector has ${bytes} bytes, expected ${vectorBytes}; run "silt verify"`,
+      );
+    }
+    yield vector;
+  }
 }
 
 function optionalRow(stored: StoredRow | undefined): Row | undefined {

@@ -1,8 +1,10 @@
 import {
   canonicalJson,
+  type Metadata,
   type Row,
   type RowCounts,
   type SegmentContent,
+  SiltError,
   textDigest,
   vectorDigest,
 } from "@silt/core";
@@ -86,12 +88,47 @@ export interface StoredRow {
   readonly embedding: Uint8Array | null;
 }
 
-/** The domain's row of a stored one; `sequence` overrules the stored number of a delta. */
+/**
+ * The domain's row of a stored one; `sequence` overrules the stored number of a delta. Throws `corrupt`
+ * for what no writer stores: readers trust a segment's hash, which says nothing of who made it.
+ */
 export function rowOf(stored: StoredRow, sequence = stored.sequence): Row {
-  const { id, document } = stored;
-  if (stored.operation === "delete") return { operation: "delete", id, sequence };
-  const metadata = JSON.parse(stored.metadata as string);
-  if (stored.operation === "patch") return { operation: "patch", id, document, metadata, sequence };
-  const embedding = stored.embedding as Uint8Array;
-  return { operation: "put", id, parent: stored.parent, embedding, document, metadata, sequence };
+  const { operation, id, parent, document } = stored;
+  if (typeof id !== "string") throw damagedRow(stored, "its id is no text");
+  if (operation === "delete") return { operation, id, sequence };
+  if (document !== null && typeof document !== "string") {
+    throw damagedRow(stored, "its document is no text");
+  }
+  const metadata = metadataOf(stored);
+  if (operation === "patch") return { operation, id, document, metadata, sequence };
+  if (operation !== "put") throw damagedRow(stored, "its operation is unknown");
+  if (parent !== null && typeof parent !== "string") {
+    throw damagedRow(stored, "its parent is no text");
+  }
+  const embedding = stored.embedding as unknown;
+  if (!(embedding instanceof Uint8Array) || embedding.byteLength % 4 !== 0) {
+    throw damagedRow(stored, "its vector is none");
+  }
+  return { operation, id, parent, embedding, document, metadata, sequence };
+}
+
+function metadataOf(stored: StoredRow): Metadata {
+  let metadata: unknown;
+  try {
+    metadata = JSON.parse(stored.metadata as string);
+  } catch {
+    metadata = undefined;
+  }
+  const isFlat =
+    metadata !== null &&
+    typeof metadata === "object" &&
+    !Array.isArray(metadata) &&
+    Object.values(metadata).every((value) => value === null || typeof value !== "object");
+  if (!isFlat) throw damagedRow(stored, "its metadata is no flat JSON object");
+  return metadata as Metadata;
+}
+
+function damagedRow({ id }: StoredRow, state: string): SiltError {
+  const name = String(id).slice(0, 80).toWellFormed();
+  return new SiltError("corrupt", `Cannot read row "${name}": ${state}; run "silt verify"`);
 }
