@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { silentLogger } from "@silt/testkit";
 import Database from "better-sqlite3";
@@ -68,5 +69,20 @@ describe("openSegmentFile()", () => {
       using file = openSegmentFile(path, silentLogger);
       expect(() => [...file.vectors()]).toThrow(expect.objectContaining({ kind: "corrupt" }));
     }
+  });
+
+  it("F31 a page of vectors that is damaged under an open file is corrupt", () => {
+    const bytes = readFileSync(path);
+    const rows = new Database(path);
+    const root = rows.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'rows'").pluck();
+    const page = Number(root.get()) - 1;
+    rows.close();
+    // More cells than a page can have.
+    bytes.writeUInt16BE(0xffff, page * 16_384 + 3);
+    writeFileSync(path, bytes);
+    using file = openSegmentFile(path, silentLogger);
+    expect(() => [...file.vectors()]).toThrow(
+      expect.objectContaining({ kind: "corrupt", message: expect.stringMatching(/malformed/) }),
+    );
   });
 });

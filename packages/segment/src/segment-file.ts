@@ -96,7 +96,7 @@ function segmentFileOf(
     rowAt: (row) => guarded(() => optionalRow(byRow.get(row))),
     childrenOf: (parent) => guarded(() => children.all(parent).map(checkedId)),
     replacedAt: (parent) => (anyReplaced ? guarded(() => replaced.get(parent)) : undefined),
-    vectors: () => checkedVectors(vectors.iterate(), vectorBytes),
+    vectors: () => checkedVectors(vectors, vectorBytes, path),
     page: (after, limit) => guarded(() => page.all(after, limit).map((stored) => rowOf(stored))),
     hasMetadataKey: (key) => guarded(() => hasKey(db, key)),
     counts: () => guarded(() => countOperations(db)),
@@ -121,18 +121,23 @@ function checkedId(id: unknown): string {
 
 /** Readers copy them side by side into one block, and find rows by these numbers again. */
 function* checkedVectors(
-  stored: IterableIterator<StoredVector>,
+  vectors: { iterate(): IterableIterator<StoredVector> },
   vectorBytes: number | undefined,
+  path: string,
 ): Generator<StoredVector, void> {
-  for (const vector of stored) {
-    const bytes = (vector.embedding as Uint8Array | null)?.byteLength;
-    if (bytes !== vectorBytes || !Number.isSafeInteger(vector.row)) {
-      throw new SiltError(
-        "corrupt",
-        `Cannot read row ${vector.row}: its vector has ${bytes} bytes, expected ${vectorBytes}; run "silt verify"`,
-      );
+  try {
+    for (const vector of vectors.iterate()) {
+      const bytes = (vector.embedding as Uint8Array | null)?.byteLength;
+      if (bytes !== vectorBytes || !Number.isSafeInteger(vector.row)) {
+        throw new SiltError(
+          "corrupt",
+          `Cannot read row ${vector.row}: its vector has ${bytes} bytes, expected ${vectorBytes}; run "silt verify"`,
+        );
+      }
+      yield vector;
     }
-    yield vector;
+  } catch (error) {
+    throw sqliteError("read segment", path, error);
   }
 }
 

@@ -170,7 +170,8 @@ const STATEMENTS = [
   "PRAGMA auto_vacuum = FULL; VACUUM",
 ];
 
-function mutateRows(random: SeededRandom, db: SqliteDatabase): void {
+/** What any SQLite can write into a file of ours. */
+export function mutateRows(random: SeededRandom, db: SqliteDatabase): void {
   try {
     const dice = random.fraction();
     if (dice < 0.15) db.exec(random.pick(STATEMENTS));
@@ -233,7 +234,8 @@ function oddRow(random: SeededRandom): Row {
 
 const PAGE = 16_384;
 
-function mutatePages(random: SeededRandom, file: Buffer): Buffer {
+/** What any editor can write into a file of ours. */
+export function mutatePages(random: SeededRandom, file: Buffer): Buffer {
   const copy = Buffer.from(file);
   const pages = Math.max(1, Math.floor(copy.length / PAGE));
   const [to, from] = [random.int(pages) * PAGE, random.int(pages) * PAGE];

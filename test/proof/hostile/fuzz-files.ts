@@ -3,11 +3,15 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isSiltError } from "@silt/core";
 import { PREPARED_PIXELS_MAX, prepareImage } from "@silt/embed";
+import { silentLogger } from "@silt/testkit";
 import sharp from "sharp";
 import { bundleOf } from "../../../packages/segment/src/hostile-bundle.fixture.ts";
+import { openSegmentFile } from "../../../packages/segment/src/index.ts";
 import { inspectTarget } from "../../../packages/silt/src/inspect-target.ts";
 import { lineHash } from "../../../packages/silt/src/journal-entries.ts";
+import { withSql } from "./forge-delta.ts";
 import { type FuzzTarget, insist } from "./fuzz-arena.ts";
+import { mutatePages, mutateRows } from "./fuzz-bundle.ts";
 import { mutateBytes, mutateJson, mutateText } from "./mutate.ts";
 
 const FORMATS = ["png", "jpeg", "webp", "gif", "tiff", "avif"] as const;
@@ -51,6 +55,32 @@ export const fuzzInspect: FuzzTarget = async (random, { world, sound }) => {
   insist(JSON.stringify(found).length < 100_000, "an inspection without end");
   rmSync(path);
   return found.sound ? "sound" : "unsound";
+};
+
+/** A segment whose hash was right: every question that a reader asks is answered, or it is corrupt. */
+export const fuzzSegment: FuzzTarget = async (random, { world, sound }) => {
+  const path = join(world.inside, "segment.sqlite");
+  let bytes = withSql(sound.sqlite, (db) => {
+    for (let left = 1 + random.int(3); left > 0; left--) mutateRows(random, db);
+  });
+  if (random.chance(0.4)) bytes = mutatePages(random, bytes);
+  writeFileSync(path, bytes);
+  try {
+    using file = openSegmentFile(path, silentLogger);
+    for (const { embedding } of file.vectors()) insist(embedding.byteLength === 8, "a length");
+    const ids = [...file.page("", 100).map(({ id }) => id), ...file.childrenOf("p")];
+    // A damaged index may hide a row, never give another one.
+    for (const id of ids) insist([id, undefined].includes(file.row(id)?.id), "another row");
+    file.hasMetadataKey("shop");
+    file.replacedAt("p");
+    file.counts();
+    return "read";
+  } catch (error) {
+    insist(isSiltError(error, "corrupt"), String(error));
+    return "corrupt";
+  } finally {
+    rmSync(path);
+  }
 };
 
 /** What of a journal is taken is written to the store, where the verification at the end looks at it. */

@@ -4,7 +4,7 @@ import { createSeededRandom, type SeededRandom } from "@silt/testkit";
 import { type FuzzArena, type FuzzTarget, insist, openFuzzArena } from "./fuzz-arena.ts";
 import { fuzzManifest, fuzzSqlite, fuzzTar } from "./fuzz-bundle.ts";
 import { fuzzDocument } from "./fuzz-documents.ts";
-import { fuzzInspect, fuzzJournal, fuzzPicture } from "./fuzz-files.ts";
+import { fuzzInspect, fuzzJournal, fuzzPicture, fuzzSegment } from "./fuzz-files.ts";
 import {
   fuzzDocumentFilter,
   fuzzFilter,
@@ -25,6 +25,7 @@ const TARGETS: readonly (readonly [name: string, weight: number, target: FuzzTar
   ["filter", 20, fuzzFilter],
   ["document filter", 4, fuzzDocumentFilter],
   ["sidecar", 6, fuzzSidecar],
+  ["segment", 12, fuzzSegment],
   ["picture", 6, fuzzPicture],
   ["inspect", 4, fuzzInspect],
   ["journal", 2, fuzzJournal],
