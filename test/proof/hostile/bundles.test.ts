@@ -5,10 +5,13 @@
 import {
   countRows,
   deltaKey,
+  encodeEmbedding,
+  type Row,
   readPointer,
   registerRuns,
   type SegmentOwner,
   sha256Of,
+  shardOfKey,
   shardRefs,
   uuidV7,
 } from "@silt/core";
@@ -20,7 +23,15 @@ import {
   unstampedOf,
 } from "../../../packages/segment/src/merge-trial.fixture.ts";
 import { BUNDLE_CASES, type BundleCase } from "./bundle-cases.ts";
-import { type ForgedBundle, type SoundDelta, soundDelta } from "./forge-delta.ts";
+import {
+  bundleAround,
+  type ForgedBundle,
+  insertRow,
+  type SoundDelta,
+  type SqliteDatabase,
+  soundDelta,
+  withSql,
+} from "./forge-delta.ts";
 import { contentsOf, type HostileWorld, NOTES, openHostileWorld } from "./hostile-world.ts";
 import { SQLITE_CASES } from "./sqlite-cases.ts";
 
@@ -93,6 +104,42 @@ describe("F32 receiveDelta() on a hostile bundle", () => {
       expect(world.outside()).toBe(before);
     });
   }
+});
+
+describe("F55 F32 a bundle for one of several shards", () => {
+  const put = (id: string, parent: string | null): Row => ({
+    operation: "put",
+    id,
+    parent,
+    embedding: encodeEmbedding([1, 2]),
+    document: null,
+    metadata: {},
+    sequence: 0,
+  });
+  const elsewhere = (own: string) =>
+    ["a", "b", "c", "d", "e", "f", "g"].find((key) => shardOfKey(key, 4) !== own) ?? "";
+
+  it("is poison with an id, a child or a replaced parent of another shard", async () => {
+    const own: SegmentOwner = { ...owner, shard: "0-of-4" };
+    await using workbench = await world.store.context.ports.engine.openWorkbench();
+    const nothing = { rows: new Map(), replaced: new Map() };
+    const empty = await soundDelta(workbench, own, RUN_ID, nothing);
+    const key = elsewhere(own.shard);
+    for (const [damage, says] of [
+      [(db: SqliteDatabase) => insertRow(db, put(key, null)), /it belongs to shard [1-3]-of-4/],
+      [(db: SqliteDatabase) => insertRow(db, put(`${key}#1`, key)), /it belongs to shard/],
+      [(db: SqliteDatabase) => insertRow(db, put("x", key)), /does not begin with its parent/],
+      [
+        (db: SqliteDatabase) => db.prepare("INSERT INTO replaced VALUES (?, 0)").run(key),
+        /it belongs to shard/,
+      ],
+    ] as const) {
+      const { tar, manifest } = bundleAround(empty, withSql(empty.sqlite, damage));
+      const run = { ...runOf(tar, manifest), runId: RUN_ID };
+      const received = await workbench.receiveDelta(own, run, bodyOf(tar));
+      expect(received).toMatchObject({ outcome: "poison", reason: expect.stringMatching(says) });
+    }
+  });
 });
 
 describe("F23 F32 I7 all hostile bundles in one log, sound runs between them", () => {
