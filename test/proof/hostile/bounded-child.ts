@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { closeSync, copyFileSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { createDeflate } from "node:zlib";
-import { type DeltaManifest, encodeJson } from "@silt/core";
+import { type DeltaManifest, encodeJson, SiltError } from "@silt/core";
 import { prepareImage } from "@silt/embed";
 import { runOf, tarEntry } from "../../../packages/segment/src/hostile-bundle.fixture.ts";
 import { fileChunks, hashFile } from "../../../packages/segment/src/index.ts";
@@ -68,7 +68,8 @@ async function receiveHuge(arena: FuzzArena, bytes: number): Promise<never> {
     yield* fileChunks(tar);
   })();
   const received = await workbench.receiveDelta(owner, { ...run, delta }, body);
-  throw new Error(received.outcome === "poison" ? `poison: ${received.reason}` : "it was taken");
+  if (received.outcome === "sound") throw new Error("it was taken");
+  throw new SiltError("corrupt", `poison: ${received.reason}`);
 }
 
 /** All pixels are there: some 300 MB of them in 290 KB. */
@@ -107,7 +108,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     writeSync(descriptor, "x", 400 * MEBIBYTE);
     closeSync(descriptor);
     const { problems } = await inspectTarget(world.store.context.ports, path);
-    throw new Error(problems.join());
+    throw new SiltError("corrupt", problems.join());
   },
 };
 

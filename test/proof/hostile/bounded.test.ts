@@ -12,11 +12,11 @@ const CASES: readonly [name: string, peakMibMax: number, ended: string, says: Re
   ["a line of 300 MB", 400, "invalid", /line 1: it is over 8388608 bytes/],
   ["a line with 700,000 keys", 600, "invalid", /line 1: .*"metadata" is over 64 KiB/],
   ["5 million blank lines", 300, "done", /^$/],
-  ["a vector of 400 MB in a bundle", 400, "died", /poison: "embedding" is over 65536 bytes/],
+  ["a vector of 400 MB in a bundle", 400, "corrupt", /poison: "embedding" is over 65536 bytes/],
   ["a picture of 100 million pixels", 400, "done", /^$/],
   ["a picture that claims 100,000 by 100,000", 300, "invalid", /pixel limit/],
   ["an interlaced picture of 800 MB", 300, "invalid", /decodes to 800000000 bytes at once/],
-  ["a file of 400 MB to inspect", 300, "died", /does not begin with delta\.json/],
+  ["a file of 400 MB to inspect", 300, "corrupt", /does not begin with delta\.json/],
 ];
 
 interface Told {
