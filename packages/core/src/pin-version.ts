@@ -38,14 +38,20 @@ export async function holdVersion(
   );
 }
 
-/** Lets a version go; an owner that holds nothing changes nothing. Returns how many pins are left on it. */
+/** Lets a version go. Throws `invalid` when the owner does not hold it. */
 export async function unpinVersion(
   ports: Ports,
   shard: ShardRef,
   version: number,
   owner: string,
-): Promise<number> {
+): Promise<void> {
   const { ref, pins } = findVersion(shard, await readHistory(ports, shard), version);
+  if (!pins.some((pin) => pin.owner === owner)) {
+    const owners = pins.map((pin) => `"${pin.owner}"`).join(", ");
+    throw new SiltError(
+      "invalid",
+      `Cannot unpin version ${version} of "${shard.collection}" ${shard.shard}: "${owner}" does not hold it, ${owners === "" ? "nobody does" : `${owners} does`}`,
+    );
+  }
   await ports.log.unpinVersion(shard, ref, owner);
-  return pins.filter((pin) => pin.owner !== owner).length;
 }

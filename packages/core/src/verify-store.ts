@@ -8,10 +8,11 @@
  */
 
 import { collectionFolders } from "./collection-folders.ts";
-import type { Ports } from "./ports.ts";
+import type { Ports, ShardRef } from "./ports.ts";
 import { checkExists, verifyCollection } from "./verify-collection.ts";
 import { createProgress, type VerifyContext } from "./verify-context.ts";
 import { verifyLog } from "./verify-log.ts";
+import { verifyOldVersion } from "./verify-old-version.ts";
 import { createFindings, unlessLogDamaged, type VerifyReport } from "./verify-report.ts";
 
 const GUARD_FAMILY = "images";
@@ -22,6 +23,8 @@ export interface VerifyStoreOptions {
   readonly collections?: readonly string[];
   /** Also read every row with a second build of SQLite, and compare. */
   readonly deep?: boolean;
+  /** Versions that are not the current one, to be checked to their last row too. */
+  readonly versions?: readonly (readonly [ShardRef, number])[];
   readonly signal?: AbortSignal;
   /** Things checked, and of how many that are known so far. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -35,7 +38,7 @@ export async function verifyStore(
   ports: Ports,
   options: VerifyStoreOptions = {},
 ): Promise<VerifyReport> {
-  const { collections, deep = false, signal, onProgress } = options;
+  const { collections, deep = false, versions = [], signal, onProgress } = options;
   const findings = createFindings();
   const progress = createProgress(onProgress);
   const context: VerifyContext = { ports, deep, signal, findings, progress };
@@ -44,6 +47,7 @@ export async function verifyStore(
     for (const name of collections) await checkExists(context, name);
     for (const name of collections) await verifyCollection(context, name);
   }
+  for (const [shard, version] of versions) await verifyOldVersion(context, shard, version);
   await verifyLog(context, collections);
   return findings.report();
 }

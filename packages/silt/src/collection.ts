@@ -19,7 +19,7 @@ import {
   type VectorField,
   writeDeltas,
 } from "@silt/core";
-import { CollectionReader, type ShardProvenance } from "@silt/reader";
+import { CollectionReader, type ShardProvenance, type VersionSelection } from "@silt/reader";
 import { type Acknowledgement, acknowledgementOf } from "./acknowledgement.ts";
 import { type CompactReport, compactCollection } from "./compact-store.ts";
 import { deleteByFilter, deleteByName } from "./delete-records.ts";
@@ -69,6 +69,8 @@ export interface FilterOptions {
   readonly whereDocument?: object | undefined;
   /** Also see what no compaction has applied yet. */
   readonly fresh?: boolean | undefined;
+  /** An older version: its number where there is one shard, else a number by the name of each shard. */
+  readonly version?: VersionSelection | undefined;
 }
 
 /** Exactly one of `text`, `vector` and `image` (a file's path, or its bytes). */
@@ -220,13 +222,13 @@ export class Collection {
 
   /** The nearest records, nearest first; equal distances by id. Exact. */
   async query(options: QueryOptions): Promise<QueryAnswer> {
-    const { fresh, where, whereDocument, k = 10 } = options;
+    const { fresh, version, where, whereDocument, k = 10 } = options;
     const filter = {
       where: where && parseWhere(where),
       whereDocument: whereDocument && parseWhereDocument(whereDocument),
     };
     const vector = await this.#vectorOf(options);
-    const answer = await this.#reader.nearest(vector, k, filter, { fresh });
+    const answer = await this.#reader.nearest(vector, k, filter, { fresh, version });
     const results = answer.results.map(({ record, distance }): QueryResult => {
       const { id, parent, document, metadata } = record;
       return { id, distance, parent, document, metadata };
@@ -236,7 +238,7 @@ export class Collection {
 
   /** Records by id (in the order asked), by parent or by filter (in the order of ids). */
   async get(options: GetOptions = {}): Promise<GetAnswer> {
-    const { ids, parent, limit, fresh, where, whereDocument } = options;
+    const { ids, parent, limit, fresh, version, where, whereDocument } = options;
     const answer = await this.#reader.records(
       {
         ids,
@@ -245,15 +247,15 @@ export class Collection {
         where: where && parseWhere(where),
         whereDocument: whereDocument && parseWhereDocument(whereDocument),
       },
-      { fresh },
+      { fresh, version },
     );
     const records = answer.records.map((row) => storedRecordOf(row, options.embeddings === true));
     return { ...this.#originOf(answer), records };
   }
 
-  /** All records of the newest version with their embeddings, in the order of ids, in bounded memory. */
-  async *records(): AsyncGenerator<StoredRecord, void> {
-    for await (const row of this.#reader.scan()) yield storedRecordOf(row, true);
+  /** All records of one version with their embeddings, in the order of ids, in bounded memory. */
+  async *records(options: Pick<FilterOptions, "version"> = {}): AsyncGenerator<StoredRecord, void> {
+    for await (const row of this.#reader.scan(options)) yield storedRecordOf(row, true);
   }
 
   /** Folds everything pending of this collection, shard by shard. */

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Logger, SiltError } from "@silt/core";
+import type { VersionSelection } from "@silt/reader";
 import { environmentError, writeExportFile } from "@silt/segment";
 import type { Collection, StoredRecord } from "./collection.ts";
 import { partialPath, removeStalePartials } from "./stale-partials.ts";
@@ -23,13 +24,19 @@ export interface ExportReport {
 
 const BUFFER_CHARS = 1024 * 1024;
 
-/** Writes the newest version. A file appears under its name only when it is whole; an existing one is refused. */
+export interface ExportOptions {
+  /** An older version instead of the newest. */
+  readonly version?: VersionSelection | undefined;
+}
+
+/** Writes one version. A file appears under its name only when it is whole; an existing one is refused. */
 export async function exportCollection(
   collection: Collection,
   target: ExportTarget,
   logger: Logger,
+  options: ExportOptions = {},
 ): Promise<ExportReport> {
-  if ("lines" in target) return exportLines(collection, target.lines);
+  if ("lines" in target) return exportLines(collection, options, target.lines);
   const file = resolve("sqlite" in target ? target.sqlite : target.jsonl);
   if (existsSync(file)) {
     throw new SiltError(
@@ -48,8 +55,8 @@ export async function exportCollection(
     removeStalePartials(file);
     const report =
       "sqlite" in target
-        ? await exportSqlite(collection, partial, logger)
-        : await exportJsonl(collection, partial);
+        ? await exportSqlite(collection, options, partial, logger)
+        : await exportJsonl(collection, options, partial);
     renameSync(partial, file);
     return { ...report, file };
   } catch (error) {
@@ -61,10 +68,11 @@ export async function exportCollection(
 
 async function exportSqlite(
   collection: Collection,
+  options: ExportOptions,
   path: string,
   logger: Logger,
 ): Promise<Omit<ExportReport, "file">> {
-  const records = collection.reader.scan();
+  const records = collection.reader.scan(options);
   const written = await writeExportFile(path, collection.identity, records, logger);
   const { rows, bytes, sha256 } = written;
   return { collection: collection.name, records: rows, bytes, sha256 };
@@ -72,6 +80,7 @@ async function exportSqlite(
 
 async function exportJsonl(
   collection: Collection,
+  options: ExportOptions,
   path: string,
 ): Promise<Omit<ExportReport, "file">> {
   const descriptor = openSync(path, "wx");
@@ -82,7 +91,7 @@ async function exportJsonl(
       for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
       buffered = "";
     };
-    const report = await exportLines(collection, (line) => {
+    const report = await exportLines(collection, options, (line) => {
       buffered += line;
       if (buffered.length >= BUFFER_CHARS) flush();
     });
@@ -96,10 +105,11 @@ async function exportJsonl(
 
 async function exportLines(
   collection: Collection,
+  options: ExportOptions,
   sink: (line: string) => void | Promise<void>,
 ): Promise<ExportReport> {
   let [records, bytes] = [0, 0];
-  for await (const record of collection.records()) {
+  for await (const record of collection.records(options)) {
     const line = `${JSON.stringify(lineOf(record))}\n`;
     await sink(line);
     records += 1;

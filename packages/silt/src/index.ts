@@ -5,13 +5,18 @@ export type {
   MetadataValue,
   Metric,
   PatchInput,
+  Pin,
+  Policy,
   RecordInput,
   ShardStatus,
   SiltErrorKind,
+  SweepReport,
   VerifyReport,
 } from "@silt/core";
 export { isSiltError, SiltError } from "@silt/core";
+export type { VersionSelection } from "@silt/reader";
 export type { AcknowledgedRun, Acknowledgement } from "./acknowledgement.ts";
+export type { GcCandidate, GcOptions, GcReport } from "./collect-store.ts";
 export type {
   AnswerOrigin,
   CallOptions,
@@ -32,11 +37,16 @@ export type { SourceStatus } from "./ingest/source-status.ts";
 export type { Inspection, ParentNorms } from "./inspect-target.ts";
 export { type OpenStoreOptions, openStore } from "./open-store.ts";
 export type { QuarantinedRun, RetryReport } from "./quarantine.ts";
+export type { RollbackOptions, RollbackReport } from "./rollback-collection.ts";
 export type {
   CollectionOptions,
   CollectionStatus,
   CompactOptions,
+  PinOptions,
+  PinReport,
   Store,
+  SweepStoreOptions,
   VerifyOptions,
 } from "./store.ts";
+export type { CollectionVersions, ShardVersions, VersionReport } from "./version-report.ts";
 export type { CollectionWriter, WriterOptions } from "./writer.ts";

@@ -4,19 +4,34 @@ import {
   ensureCollection,
   isSiltError,
   listCollections,
+  type OpenCollection,
   openCollection,
+  type Policy,
+  pinVersion,
   readShardStatus,
   reasonOf,
+  type ShardRef,
   type ShardStatus,
   SiltError,
+  type SweepReport,
   shardRefs,
+  sweepShard,
+  unpinVersion,
+  updatePolicy,
   type VerifyReport,
   verifyStore,
 } from "@silt/core";
 import { describeEmbedder } from "@silt/embed";
+import type { VersionSelection } from "@silt/reader";
+import { collectCollection, type GcOptions, type GcReport } from "./collect-store.ts";
 import { Collection } from "./collection.ts";
 import { type CompactReport, compactCollection } from "./compact-store.ts";
-import { type ExportReport, type ExportTarget, exportCollection } from "./export-collection.ts";
+import {
+  type ExportOptions,
+  type ExportReport,
+  type ExportTarget,
+  exportCollection,
+} from "./export-collection.ts";
 import { type IngestOptions, type IngestReport, ingestPaths } from "./ingest/ingest-paths.ts";
 import { type SourceStatus, sourceStatus } from "./ingest/source-status.ts";
 import { type Inspection, inspectTarget } from "./inspect-target.ts";
@@ -26,7 +41,14 @@ import {
   type RetryReport,
   retryQuarantined,
 } from "./quarantine.ts";
+import {
+  type RollbackOptions,
+  type RollbackReport,
+  rollbackCollection,
+} from "./rollback-collection.ts";
+import { selectShard } from "./select-shard.ts";
 import type { StoreContext } from "./store-context.ts";
+import { type CollectionVersions, versionsOf } from "./version-report.ts";
 
 /** What a collection is made with; without `dimension` the embedder's own is taken. */
 export type CollectionOptions = Omit<CollectionSettings, "dimension"> & {
@@ -46,6 +68,8 @@ export interface VerifyOptions {
   readonly collections?: readonly string[] | undefined;
   /** Also read every row with a second build of SQLite. */
   readonly deep?: boolean | undefined;
+  /** Also check this older version of the one collection that is named, to its last row. */
+  readonly version?: VersionSelection | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -56,6 +80,33 @@ export interface CompactOptions {
     | ((shard: string, step: string, done: number, total: number) => void)
     | undefined;
 }
+
+export interface PinOptions {
+  /** Who holds it; default "operator". */
+  readonly owner?: string | undefined;
+  readonly reason?: string | undefined;
+  /** E.g. `0-of-4`; may be left out where there is one. */
+  readonly shard?: string | undefined;
+}
+
+export interface PinReport {
+  readonly collection: string;
+  readonly shard: string;
+  readonly version: number;
+  readonly owner: string;
+}
+
+export interface SweepStoreOptions {
+  readonly collection?: string | undefined;
+  /** Pending runs older than this are hinted at; default one minute. */
+  readonly hintAfterMs?: number | undefined;
+  /** Pending runs older than this are stuck; default one hour. */
+  readonly stuckAfterMs?: number | undefined;
+}
+
+const PIN_OWNER = "operator";
+const HINT_AFTER_MS = 60_000;
+const STUCK_AFTER_MS = 3_600_000;
 
 /** An open store. `openStore` gives one; dispose it when done. */
 export class Store implements AsyncDisposable {
@@ -147,11 +198,14 @@ export class Store implements AsyncDisposable {
 
   /** Checks everything that can be checked. Damage is reported, never thrown. */
   async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
-    const { collections, deep, signal, onProgress } = options;
+    const { collections, deep, version, signal, onProgress } = options;
     for (const name of collections ?? []) checkCollectionName(name);
+    const versions =
+      version === undefined ? undefined : await this.#versionsOf(collections, version);
     return verifyStore(this.#context.ports, {
       ...(collections && { collections }),
       ...(deep !== undefined && { deep }),
+      ...(versions && { versions }),
       ...(signal && { signal }),
       ...(onProgress && { onProgress }),
     });
@@ -185,9 +239,96 @@ export class Store implements AsyncDisposable {
     return retryQuarantined(this.#context.ports, collection.identity, collection.reader, found);
   }
 
-  /** The newest version of a collection as one stock SQLite file, or as JSON Lines that `put` takes. */
-  async export(name: string, target: ExportTarget): Promise<ExportReport> {
-    return exportCollection(await this.collection(name), target, this.#context.ports.logger);
+  /** The versions that can still be read, pinned and rolled back to, of one collection or of all. */
+  async versions(name?: string): Promise<readonly CollectionVersions[]> {
+    const { ports } = this.#context;
+    const opened = await this.#openAll(name);
+    return Promise.all(opened.map(({ identity, policy }) => versionsOf(ports, identity, policy)));
+  }
+
+  /**
+   * Makes a new version with the content of an old one. The runs between are excluded for good; what is
+   * pending still applies. Throws `invalid` for a version that cannot be.
+   */
+  async rollback(
+    name: string,
+    version: number,
+    options: RollbackOptions = {},
+  ): Promise<RollbackReport> {
+    const opened = await this.#openExisting(name);
+    const shard = selectShard(opened.identity, options.shard);
+    return rollbackCollection(this.#context, opened, shard, version, options);
+  }
+
+  /** Holds a version against the collector until {@link unpin}. Throws `invalid` when it is gone. */
+  async pin(name: string, version: number, options: PinOptions = {}): Promise<PinReport> {
+    const { identity } = await this.#openExisting(name);
+    const shard = selectShard(identity, options.shard);
+    const { owner = PIN_OWNER, reason = "" } = options;
+    await pinVersion(this.#context.ports, shard, version, { owner, reason });
+    return { collection: name, shard: shard.shard, version, owner };
+  }
+
+  /** Lets a version go. Throws `invalid` when this owner does not hold it. */
+  async unpin(
+    name: string,
+    version: number,
+    options: Omit<PinOptions, "reason"> = {},
+  ): Promise<PinReport> {
+    const { identity } = await this.#openExisting(name);
+    const shard = selectShard(identity, options.shard);
+    const { owner = PIN_OWNER } = options;
+    await unpinVersion(this.#context.ports, shard, version, owner);
+    return { collection: name, shard: shard.shard, version, owner };
+  }
+
+  /**
+   * Plans what nothing needs any more, of one collection or of all; with `delete` what was planned a
+   * grace ago goes. A shard that fails doesn't stop the others.
+   */
+  async gc(
+    options: GcOptions & { readonly collection?: string | undefined } = {},
+  ): Promise<readonly GcReport[]> {
+    const reports: GcReport[] = [];
+    for (const { identity } of await this.#openAll(options.collection)) {
+      reports.push(...(await collectCollection(this.#context, identity, options)));
+    }
+    return reports;
+  }
+
+  /** Repairs what was forgotten, and tells what is stuck, of one collection or of all. */
+  async sweep(options: SweepStoreOptions = {}): Promise<readonly SweepReport[]> {
+    const { hintAfterMs = HINT_AFTER_MS, stuckAfterMs = STUCK_AFTER_MS } = options;
+    const reports: SweepReport[] = [];
+    for (const { identity } of await this.#openAll(options.collection)) {
+      for (const shard of shardRefs(identity)) {
+        reports.push(await sweepShard(this.#context.ports, shard, { hintAfterMs, stuckAfterMs }));
+      }
+    }
+    return reports;
+  }
+
+  /** How a collection is kept. */
+  async policy(name: string): Promise<Policy> {
+    return (await this.#openExisting(name)).policy;
+  }
+
+  /** Changes how a collection is kept, by compare-and-swap. */
+  async setPolicy(name: string, change: (policy: Policy) => Policy): Promise<Policy> {
+    await this.#openExisting(name);
+    const policy = await updatePolicy(this.#context.ports, name, change);
+    this.#collections.get(name)?.setPolicy(policy);
+    return policy;
+  }
+
+  /** One version of a collection as one stock SQLite file, or as JSON Lines that `put` takes. */
+  async export(
+    name: string,
+    target: ExportTarget,
+    options: ExportOptions = {},
+  ): Promise<ExportReport> {
+    const { logger } = this.#context.ports;
+    return exportCollection(await this.collection(name), target, logger, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -213,6 +354,34 @@ export class Store implements AsyncDisposable {
       policy: policy.compaction.strategy,
       shards,
     };
+  }
+
+  /** The version to look at of each shard of the one collection that is named. */
+  async #versionsOf(
+    collections: readonly string[] | undefined,
+    version: VersionSelection,
+  ): Promise<readonly (readonly [ShardRef, number])[]> {
+    const [name, ...others] = collections ?? [];
+    if (name === undefined || others.length > 0) {
+      throw new SiltError(
+        "invalid",
+        "Cannot verify a version: versions belong to a collection, name one",
+      );
+    }
+    const { identity } = await this.#openExisting(name);
+    if (typeof version === "number") return [[selectShard(identity, undefined), version]];
+    return Object.entries(version).map(([shard, one]) => [selectShard(identity, shard), one]);
+  }
+
+  async #openExisting(name: string): Promise<OpenCollection> {
+    const opened = await openCollection(this.#context.ports, name);
+    if (opened === undefined) throw await this.#unknown(name);
+    return opened;
+  }
+
+  async #openAll(name: string | undefined): Promise<readonly OpenCollection[]> {
+    const names = name === undefined ? await this.collections() : [name];
+    return Promise.all(names.map((each) => this.#openExisting(each)));
   }
 
   async #unknown(name: string): Promise<SiltError> {
