@@ -11,6 +11,7 @@ export * from "./reference-model.ts";
 export * from "./run-log-contract.ts";
 export * from "./seeded-random.ts";
 export * from "./simulator/schedule-plan.ts";
+export * from "./simulator/shrink.ts";
 export * from "./simulator/simulate.ts";
 export * from "./simulator/simulated-engine.ts";
 export * from "./simulator/totals.ts";

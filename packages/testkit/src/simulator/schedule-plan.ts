@@ -23,10 +23,18 @@ export interface CollectionPlan {
   readonly policy: Omit<Policy, "selfSha256">;
 }
 
+export interface ActorPlan {
+  readonly role: Role;
+  /** E.g. `writer-1`. */
+  readonly name: string;
+  /** That it may begin. */
+  readonly operations: number;
+}
+
 export interface SchedulePlan {
   readonly seed: number;
   readonly collections: readonly CollectionPlan[];
-  readonly actors: readonly { readonly role: Role; readonly operations: number }[];
+  readonly actors: readonly ActorPlan[];
   readonly personality: Personality;
   readonly stepMsMax: number;
   readonly changeChance: number;
@@ -45,7 +53,7 @@ export interface SchedulePlan {
 const CAST: Readonly<Record<Role, readonly [number, number, number]>> = {
   writer: [1, 3, 1],
   ingester: [1, 2, 0.3],
-  compactor: [1, 3, 1],
+  compactor: [1, 2, 1],
   sweeper: [1, 1, 0.5],
   collector: [1, 2, 0.4],
   reader: [1, 2, 0.5],
@@ -96,15 +104,15 @@ function drawActors(random: SeededRandom, cuts: Cuts): SchedulePlan["actors"] {
     const [least, most, chance] = CAST[role];
     const takesPart = random.chance(chance);
     const count = least + random.int(most - least + 1);
-    const operations = Array.from({ length: count }, () => 2 + random.int(5));
-    if (!takesPart || without.has(role)) return [];
+    const operations = Array.from({ length: count }, () => 2 + random.int(4));
+    if (!takesPart) return [];
     return operations
       .map((drawn, index) => ({
         role,
         name: `${role}-${index + 1}`,
         operations: Math.min(drawn, cuts.operationsMax ?? drawn),
       }))
-      .filter(({ name }) => !without.has(name));
+      .filter(({ name }) => !without.has(role) && !without.has(name));
   });
 }
 
@@ -125,7 +133,7 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
     rates: drawRates(random.fork(), without),
     faultsMax: random.pick([0, 3, 10, 40]),
     clockSkewMs: random.pick([0, 0, 1_000, 30_000]),
-    chaosStepsMax: 1_200,
+    chaosStepsMax: 1_000,
     heals: random.chance(0.85),
   };
 }

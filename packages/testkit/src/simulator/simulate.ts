@@ -43,6 +43,7 @@ export interface SimulationResult {
   /** Equal for equal schedules. */
   readonly hash: string;
   readonly steps: number;
+  readonly faults: number;
   readonly virtualMs: number;
   readonly totals: Totals;
   readonly trace: readonly string[];
@@ -87,6 +88,7 @@ export async function simulate(
     violation: describe(sim.failure),
     hash: sim.trace.hash,
     steps,
+    faults: sim.faults,
     virtualMs: nowMs - startMs,
     totals: sim.totals,
     trace: sim.trace.lines,
@@ -123,12 +125,9 @@ async function createCollections(sim: Simulation): Promise<void> {
 }
 
 function startActors(sim: Simulation): void {
-  const counts = new Map<Role, number>();
-  for (const { role, operations } of sim.plan.actors) {
-    const number = (counts.get(role) ?? 0) + 1;
-    counts.set(role, number);
+  for (const { role, name, operations } of sim.plan.actors) {
     const body = BODIES[role];
-    if (body !== undefined) sim.addActor(role, `${role}-${number}`, operations, body);
+    if (body !== undefined) sim.addActor(role, name, operations, body);
   }
 }
 

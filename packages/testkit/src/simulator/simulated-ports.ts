@@ -32,6 +32,7 @@ interface Call<T> {
 const unavailable = (method: string, subject: string, why: string) =>
   new SiltError("unavailable", `Cannot ${method} "${subject}": ${why}`);
 
+const POINTER_NAME = "/latest-pointer.json";
 const MINUTE_MS = 60_000;
 const PAUSES_MS = [50, 1_000, 40_000, 10 * MINUTE_MS, 3 * 60 * MINUTE_MS, 26 * 60 * MINUTE_MS];
 
@@ -75,6 +76,9 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
       }
     };
     const act = (fault?: CallFault) => {
+      if (fault !== undefined && call.mutates && call.subject.endsWith(POINTER_NAME)) {
+        sim.count("unclear flips");
+      }
       const done = sim.perform(call.effect);
       switch (fault) {
         case "crash-after":
@@ -186,7 +190,7 @@ function simulatedLog(sim: Simulation, actor: Actor): RunLog {
     abandonRun: (shard, runId) =>
       write("abandonRun", runId, async () => {
         const outcome = await log.abandonRun(shard, runId);
-        if (outcome === "abandoned") sim.checker.deletions.abandoned(runId);
+        if (outcome === "abandoned") sim.abandoned(runId);
         return outcome;
       }),
     readApplied: (shard) =>

@@ -100,9 +100,11 @@ export class Simulation {
   }
 
   addActor(role: Role, name: string, operations: number, body: Body): void {
-    const random = this.#random.fork();
-    const entropy = this.#random.fork();
-    const fate = this.#random.fork();
+    // By its name, so that leaving out one actor changes nothing that another is given.
+    const own = createSeededRandom(this.plan.seed ^ hashOfName(name));
+    const random = own.fork();
+    const entropy = own.fork();
+    const fate = own.fork();
     const actor = {
       index: this.actors.length,
       role,
@@ -268,6 +270,12 @@ export class Simulation {
     return [...distinct.values()];
   }
 
+  /** A run id was given up: its bundle may go. */
+  abandoned(runId: string): void {
+    this.count("abandoned");
+    this.checker.deletions.abandoned(runId);
+  }
+
   /** Segments on an actor's disk, by their hash; they outlive its process. */
   cacheOf(actor: Actor): Map<string, Uint8Array> {
     const cache = this.#caches.get(actor) ?? new Map();
@@ -292,6 +300,12 @@ export class Simulation {
     if (at < damaged.byteLength) damaged[at] = (damaged[at] as number) ^ 1;
     cache.set(sha256, damaged);
     return true;
+  }
+
+  /** The operator puts a run's bundle back as it was. */
+  restoreBundle(shard: ShardRef, sequence: number): void {
+    const known = this.checker.historyOf(shard).runs[sequence - 1];
+    if (known !== undefined) this.weather.restore(known.run.delta.key);
   }
 
   identityOf({ collection }: ShardRef): CollectionIdentity {
@@ -337,6 +351,12 @@ export class Simulation {
   short(key: string): string {
     return key.replace(/^collections\//, "").replace(/\/[0-9a-f]{16}\//, "/");
   }
+}
+
+function hashOfName(name: string): number {
+  let hash = 0x811c9dc5;
+  for (const letter of name) hash = Math.imul(hash ^ letter.charCodeAt(0), 0x01000193);
+  return hash;
 }
 
 function formatMs(ms: number): string {

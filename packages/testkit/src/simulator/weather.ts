@@ -17,6 +17,7 @@ interface Spell {
 }
 
 const HURT_AT_ONCE_MAX = 3;
+const PENDING_CHANCE = 0.6;
 const READS: ReadonlySet<string> = new Set(["get", "read", "head", "list"]);
 const PARTS = ["/deltas/", "/snapshots/", "/shards/"] as const;
 const LEAPS_MS = [31_000, 300_000, 3_700_000, 90_000_000];
@@ -118,7 +119,16 @@ export class Weather {
       (key) => /\/(?:deltas|snapshots)\//.test(key) && !this.hurt.has(key),
     );
     if (keys.length === 0) return false;
-    const key = this.#random.pick(keys);
+    // What is pending matters most: it is read once, and by everybody.
+    const pending = new Set(
+      [...this.#sim.checker.histories.values()].flatMap((history) =>
+        history.pending.map(({ run }) => run.delta.key),
+      ),
+    );
+    const chosen = this.#random.chance(PENDING_CHANCE)
+      ? keys.filter((one) => pending.has(one))
+      : [];
+    const key = this.#random.pick(chosen.length > 0 ? chosen : keys);
     const object = objects.stored.get(key) as StoredObject;
     this.hurt.set(key, object);
     if (kind === "missing") {

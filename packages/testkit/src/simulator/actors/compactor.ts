@@ -5,10 +5,10 @@ import type { Simulation } from "../simulation.ts";
 import { attempt } from "./operation.ts";
 
 /** Without a hint it looks by itself now and then. */
-const PAUSES_MS = [2_000, 60_000, 3_600_000] as const;
+const PAUSES_MS = [5_000, 60_000, 3_600_000] as const;
 const HINTS_MAX = 2;
 const PASSES_MAX = 4;
-const UNASKED_CHANCE = 0.5;
+const UNASKED_CHANCE = 0.25;
 const POLICY_CHANCE = 0.15;
 
 export async function compactor(sim: Simulation, actor: Actor): Promise<void> {

@@ -21,6 +21,8 @@ import { acknowledge } from "./writer.ts";
 
 const PAUSE_MS_MAX = 8_000;
 const OWNERS = ["alice", "bob"] as const;
+/** A backup had the bundle. */
+const RESTORE_CHANCE = 0.7;
 const ACTIONS = ["roll back", "pin", "unpin", "policy", "retry", "retry"] as const;
 
 export async function operator(sim: Simulation, actor: Actor): Promise<void> {
@@ -108,6 +110,7 @@ async function retry(sim: Simulation, actor: Actor, shard: ShardRef): Promise<vo
       const open = excluded.filter(isOpenExclusion);
       if (open.length === 0) return undefined;
       const { from } = random.pick(open);
+      if (random.chance(RESTORE_CHANCE)) sim.restoreBundle(shard, from);
       const reader = openReader(sim, actor, { ...shard, vectors: identity.vectors });
       const view = async () => {
         const since = sim.checker.reads.begin(shard);

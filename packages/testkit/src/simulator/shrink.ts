@@ -1,0 +1,94 @@
+/**
+ * Makes a failing schedule smaller: fewer kinds of fault, fewer actors, fewer operations, fewer single
+ * faults, and less interleaving, as long as the same invariant breaks. What is left is the story.
+ */
+import { ROLES } from "./actor.ts";
+import { CALL_FAULTS, HINT_FAULTS, WEATHER_FAULTS } from "./faults.ts";
+import type { Cuts } from "./schedule-plan.ts";
+import { type SimulateOptions, type SimulationResult, simulate } from "./simulate.ts";
+
+export interface Shrunk {
+  readonly cuts: Cuts;
+  /** Of the smallest schedule, with its trace. */
+  readonly result: SimulationResult;
+  /** Schedules that were run to find it. */
+  readonly tried: number;
+}
+
+export interface ShrinkOptions {
+  readonly engine?: SimulateOptions["engine"];
+  /** Schedules to try at most. */
+  readonly triesMax?: number;
+}
+
+const TRIES_MAX = 1_500;
+const OPERATIONS_MAX = 6;
+const LATE_STEPS = 100_000;
+
+/** Shrinks a failing schedule; undefined when it does not fail. */
+export async function shrink(
+  seed: number,
+  first: Cuts = {},
+  options: ShrinkOptions = {},
+): Promise<Shrunk | undefined> {
+  const { engine, triesMax = TRIES_MAX } = options;
+  let tried = 0;
+  const run = (cuts: Cuts) => {
+    tried += 1;
+    return simulate(seed, { cuts, engine });
+  };
+  const begun = await run(first);
+  const broken = begun.violation?.invariant;
+  if (broken === undefined) return undefined;
+  let cuts = first;
+  let best = begun;
+  /** Keeps what still breaks the same invariant. */
+  const attempt = async (smaller: Cuts): Promise<boolean> => {
+    if (tried >= triesMax) return false;
+    const result = await run(smaller);
+    if (result.violation?.invariant !== broken) return false;
+    cuts = smaller;
+    best = result;
+    return true;
+  };
+
+  for (const name of partsOf(best)) {
+    await attempt({ ...cuts, without: [...(cuts.without ?? []), name] });
+  }
+  for (let operationsMax = 1; operationsMax <= OPERATIONS_MAX; operationsMax++) {
+    if (await attempt({ ...cuts, operationsMax })) break;
+  }
+  await without(range(1, best.faults), (faults) =>
+    attempt({ ...cuts, faults: [...new Set([...(cuts.faults ?? []), ...faults])] }),
+  );
+  await without(range(0, Math.min(best.steps, LATE_STEPS)), (stay) =>
+    attempt({ ...cuts, stay: [...new Set([...(cuts.stay ?? []), ...stay])] }),
+  );
+  const result = await simulate(seed, { cuts, engine, trace: true });
+  return { cuts, result, tried };
+}
+
+/** What could be left out as a whole. */
+function partsOf({ plan }: SimulationResult): readonly string[] {
+  const names = plan.actors.map(({ name }) => name);
+  return [...CALL_FAULTS, ...WEATHER_FAULTS, ...HINT_FAULTS, ...ROLES, ...names.toReversed()];
+}
+
+const range = (from: number, to: number): readonly number[] =>
+  Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index);
+
+/** Leaves out as many as it can, in ever smaller pieces. */
+async function without(
+  all: readonly number[],
+  leaveOut: (some: readonly number[]) => Promise<boolean>,
+): Promise<void> {
+  let left = all;
+  for (let size = left.length; size >= 1; size = Math.floor(size / 2)) {
+    const needed: number[] = [];
+    for (let at = 0; at < left.length; at += size) {
+      const piece = left.slice(at, at + size);
+      if (!(await leaveOut(piece))) needed.push(...piece);
+    }
+    left = needed;
+  }
+}
