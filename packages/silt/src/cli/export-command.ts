@@ -1,23 +1,25 @@
 import { once } from "node:events";
+import type { VersionSelection } from "@silt/reader";
 import type { Command } from "commander";
 import { formatBytes } from "../terminal/format-bytes.ts";
 import { formatCount } from "../terminal/format-count.ts";
 import { plainText } from "../terminal/plain-text.ts";
 import { type CommandRun, refuseUsage } from "./command-run.ts";
-import { givenOf } from "./option-values.ts";
+import { givenOf, parseVersion, VERSION_HELP } from "./option-values.ts";
 import type { Define } from "./program.ts";
 
 export function defineExport(program: Command, define: Define): void {
   const command = program
     .command("export")
-    .description("the newest version as one stock SQLite file, or as JSON Lines that put takes")
+    .description("one version as one stock SQLite file, or as JSON Lines that put takes")
     .argument("<collection>")
     .option("--sqlite <file>", "a new SQLite file")
-    .option("--jsonl <file>", "a new file of JSON Lines; - for standard output");
-  define<{ sqlite?: string; jsonl?: string }>(
+    .option("--jsonl <file>", "a new file of JSON Lines; - for standard output")
+    .option("--version <n>", VERSION_HELP, parseVersion);
+  define<{ sqlite?: string; jsonl?: string; version?: VersionSelection }>(
     command,
     ["silt export notes --sqlite notes.sqlite", "silt export notes --jsonl - | gzip > notes.gz"],
-    async (run, [name], { sqlite, jsonl }) => {
+    async (run, [name], { sqlite, jsonl, version }) => {
       const given = givenOf({ sqlite, jsonl });
       if (given.length !== 1) {
         refuseUsage(
@@ -34,7 +36,7 @@ export function defineExport(program: Command, define: Define): void {
           : jsonl === "-"
             ? { lines: stdoutSink(run) }
             : { jsonl: jsonl as string };
-      const report = await store.export(name as string, target);
+      const report = await store.export(name as string, target, { version });
       run.terminal.json(report);
       const { records, bytes, file } = report;
       const said = `exported ${formatCount(records)} records (${formatBytes(bytes)})`;

@@ -1,7 +1,14 @@
+import type { VersionSelection } from "@silt/reader";
 import type { Command } from "commander";
 import type { GetAnswer } from "../collection.ts";
 import type { CommandRun } from "./command-run.ts";
-import { parseCount, parseJsonObject } from "./option-values.ts";
+import {
+  parseCount,
+  parseJsonObject,
+  parseVersion,
+  refuseFreshVersion,
+  VERSION_HELP,
+} from "./option-values.ts";
 import type { Define } from "./program.ts";
 import { printOrigin } from "./record-lines.ts";
 
@@ -12,6 +19,7 @@ interface GetFlags {
   readonly limit?: number;
   readonly embeddings?: boolean;
   readonly fresh?: boolean;
+  readonly version?: VersionSelection;
 }
 
 /** People are not flooded; a program gets all that it asked for. */
@@ -32,7 +40,8 @@ export function defineGet(program: Command, define: Define): void {
       parseCount,
     )
     .option("--embeddings", "with their embeddings (in --json)")
-    .option("--fresh", "also see what no compaction has applied yet");
+    .option("--fresh", "also see what no compaction has applied yet")
+    .option("--version <n>", VERSION_HELP, parseVersion);
   define<GetFlags>(
     command,
     [
@@ -41,7 +50,8 @@ export function defineGet(program: Command, define: Define): void {
       `silt get notes --where '{"shop": {"$in": ["Kino", "Velo"]}}' --limit 20`,
     ],
     async (run, [name, ids], options) => {
-      const { parent, where, whereDocument, embeddings, fresh } = options;
+      const { parent, where, whereDocument, embeddings, fresh, version } = options;
+      refuseFreshVersion(fresh, version);
       const given = ids as readonly string[];
       const all = run.json || given.length > 0;
       const limit = options.limit ?? (all ? Number.MAX_SAFE_INTEGER : LIMIT_DEFAULT);
@@ -54,6 +64,7 @@ export function defineGet(program: Command, define: Define): void {
         whereDocument,
         embeddings,
         fresh,
+        version,
         // One more tells whether there are more.
         limit: limit + 1,
       });

@@ -5,14 +5,18 @@ import { defineCompact } from "./compact-command.ts";
 import { defineDelete } from "./delete-command.ts";
 import { defineDemo } from "./demo-command.ts";
 import { defineExport } from "./export-command.ts";
+import { defineGc } from "./gc-command.ts";
 import { defineGet } from "./get-command.ts";
+import { definePin, defineRollback, defineUnpin, defineVersions } from "./history-commands.ts";
 import { defineIngest } from "./ingest-command.ts";
 import { defineInit } from "./init-command.ts";
 import { defineInspect } from "./inspect-command.ts";
+import { definePolicy } from "./policy-command.ts";
 import { definePatch, definePut } from "./put-command.ts";
 import { defineQuarantine } from "./quarantine-command.ts";
 import { defineQuery } from "./query-command.ts";
 import { defineStatus } from "./status-command.ts";
+import { defineSweep } from "./sweep-command.ts";
 import { defineVerify } from "./verify-command.ts";
 import { defineWatch } from "./watch-command.ts";
 
@@ -72,6 +76,8 @@ function createProgram(host: CommandHost, version: string, define: Define): Comm
     .version(version, "-V, --version")
     .addHelpText("after", FOOTER)
     .helpCommand(true)
+    // So that `--version` after a command is the command's.
+    .enablePositionalOptions()
     .showSuggestionAfterError(true)
     .exitOverride()
     .configureOutput({
@@ -94,6 +100,13 @@ function createProgram(host: CommandHost, version: string, define: Define): Comm
     defineInspect,
     defineQuarantine,
     defineExport,
+    defineVersions,
+    defineRollback,
+    definePin,
+    defineUnpin,
+    defineGc,
+    definePolicy,
+    defineSweep,
   ];
   for (const add of commands) add(program, define);
   return program;

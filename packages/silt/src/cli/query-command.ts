@@ -1,9 +1,17 @@
+import type { VersionSelection } from "@silt/reader";
 import type { Command } from "commander";
 import type { QueryAnswer, QueryOptions } from "../collection.ts";
 import type { CommandRun } from "./command-run.ts";
 import { refuseUsage } from "./command-run.ts";
 import { inputText } from "./input-source.ts";
-import { givenOf, parseCount, parseJsonObject } from "./option-values.ts";
+import {
+  givenOf,
+  parseCount,
+  parseJsonObject,
+  parseVersion,
+  refuseFreshVersion,
+  VERSION_HELP,
+} from "./option-values.ts";
 import type { Define } from "./program.ts";
 import { describeRecord, printOrigin } from "./record-lines.ts";
 
@@ -14,6 +22,7 @@ interface QueryFlags {
   readonly where?: object;
   readonly whereDocument?: object;
   readonly fresh?: boolean;
+  readonly version?: VersionSelection;
 }
 
 const VECTOR_BYTES_MAX = 1024 * 1024;
@@ -29,7 +38,8 @@ export function defineQuery(program: Command, define: Define): void {
     .option("-k, --limit <n>", "how many", parseCount, 10)
     .option("--where <json>", "only records whose metadata match", parseJsonObject)
     .option("--where-document <json>", "only records whose document matches", parseJsonObject)
-    .option("--fresh", "also see what no compaction has applied yet");
+    .option("--fresh", "also see what no compaction has applied yet")
+    .option("--version <n>", VERSION_HELP, parseVersion);
   define<QueryFlags>(
     command,
     [
@@ -55,14 +65,15 @@ async function queryOf(
   text: string | undefined,
   options: QueryFlags,
 ): Promise<QueryOptions> {
-  const { vector, image, limit: k, where, whereDocument, fresh } = options;
+  const { vector, image, limit: k, where, whereDocument, fresh, version } = options;
+  refuseFreshVersion(fresh, version);
   const given = givenOf({ text, vector, image });
   if (given.length !== 1) {
     refuseUsage(
       `Cannot query: ${given.length} of TEXT, --vector and --image are given, expected one`,
     );
   }
-  const filters = { k, where, whereDocument, fresh };
+  const filters = { k, where, whereDocument, fresh, version };
   if (vector === undefined) return { ...filters, text, image };
   return { ...filters, vector: await readVector(run, vector) };
 }

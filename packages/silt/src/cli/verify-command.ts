@@ -1,9 +1,11 @@
 import type { VerifyReport } from "@silt/core";
+import type { VersionSelection } from "@silt/reader";
 import type { Command } from "commander";
 import { formatBytes } from "../terminal/format-bytes.ts";
 import { formatCount } from "../terminal/format-count.ts";
 import { formatDuration } from "../terminal/format-duration.ts";
 import type { CommandRun } from "./command-run.ts";
+import { parseVersion, VERSION_HELP } from "./option-values.ts";
 import type { Define } from "./program.ts";
 
 export function defineVerify(program: Command, define: Define): void {
@@ -11,11 +13,16 @@ export function defineVerify(program: Command, define: Define): void {
     .command("verify")
     .description("check everything that can be checked, and name what is wrong")
     .argument("[collection]")
-    .option("--deep", "also read every row with a second build of SQLite, and compare");
-  define<{ deep?: boolean }>(
+    .option("--deep", "also read every row with a second build of SQLite, and compare")
+    .option(
+      "--version <n>",
+      `to its last row too, of that collection: ${VERSION_HELP}`,
+      parseVersion,
+    );
+  define<{ deep?: boolean; version?: VersionSelection }>(
     command,
     ["silt verify", "silt verify lines --deep", "silt verify --json"],
-    async (run, [name], { deep }) => {
+    async (run, [name], { deep, version }) => {
       const store = await run.store();
       const start = run.host.nowMs();
       const bar = run.terminal.progress("verify", "objects");
@@ -24,6 +31,7 @@ export function defineVerify(program: Command, define: Define): void {
         report = await store.verify({
           ...(name !== undefined && { collections: [name as string] }),
           deep,
+          version,
           signal: run.signal,
           onProgress: (done, total) => bar.update(done, total),
         });
