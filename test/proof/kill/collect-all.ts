@@ -1,6 +1,7 @@
 /** The collector, until it finds nothing more: then only what is needed is there. */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  type CollectionIdentity,
   collectShard,
   objectsOf,
   openCollection,
@@ -20,25 +21,33 @@ const ALWAYS = 2;
 
 /** Collects all shards; throws when objects stay that no version needs and no run waits for. */
 export async function collectAll(store: Store): Promise<void> {
+  const collectOne = async (name: string) => {
+    const opened = await openCollection(store.context.ports, name);
+    if (opened === undefined) return;
+    const { identity } = opened;
+    await Promise.all(shardRefs(identity).map((shard) => collectUntilDone(store, identity, shard)));
+  };
+  // Side by side, for they mostly wait for the grace to end.
+  await Promise.all((await store.collections()).map(collectOne));
+}
+
+async function collectUntilDone(
+  store: Store,
+  identity: CollectionIdentity,
+  shard: ShardRef,
+): Promise<void> {
   const { ports, holder } = store.context;
-  for (const name of await store.collections()) {
-    const opened = await openCollection(ports, name);
-    if (opened === undefined) continue;
-    for (const shard of shardRefs(opened.identity)) {
-      for (let pass = 1; ; pass++) {
-        const options = { holder, delete: true };
-        const { candidates } = await collectShard(ports, opened.identity, shard, options);
-        if (candidates.length === 0) break;
-        expectThat(
-          pass < PASSES_MAX,
-          () =>
-            `the collector of ${name} ${shard.shard} does not end: ${JSON.stringify(candidates)}`,
-        );
-        await sleep(PAUSE_MS);
-      }
-      await expectOnlyNeeded(store, shard);
-    }
+  for (let pass = 1; ; pass++) {
+    const { candidates } = await collectShard(ports, identity, shard, { holder, delete: true });
+    if (candidates.length === 0) break;
+    expectThat(
+      pass < PASSES_MAX,
+      () =>
+        `the collector of ${shard.collection} ${shard.shard} does not end: ${JSON.stringify(candidates)}`,
+    );
+    await sleep(PAUSE_MS);
   }
+  await expectOnlyNeeded(store, shard);
 }
 
 /** What kept versions list, and the bundles of runs that the oldest of them has not applied. */

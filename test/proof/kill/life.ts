@@ -1,5 +1,6 @@
 /** One life of a slot: its process is started, may be stopped for a while, and ends by SIGKILL. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -52,6 +53,9 @@ export class Life {
   readonly #errors = new Map<string, string>();
   readonly #wrong: string[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #news = new EventEmitter();
+  #failures = 0;
+  #isOver = false;
   #stderr = "";
   #isReady = false;
 
@@ -83,6 +87,25 @@ export class Life {
   /** So many times it said that it did this, until now. */
   count(what: string): number {
     return this.#did.get(what) ?? 0;
+  }
+
+  /** So many things it said that it did. */
+  get deeds(): number {
+    return [...this.#did.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** So many failures it told. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** Resolves when `holds`, which is asked at each thing that it says; false when it ended before. */
+  async until(holds: (life: Life) => boolean): Promise<boolean> {
+    while (!holds(this)) {
+      if (this.#isOver) return false;
+      await once(this.#news, "said");
+    }
+    return true;
   }
 
   kill(): void {
@@ -117,6 +140,8 @@ export class Life {
       lines.on("line", (line) => this.#hear(JSON.parse(line)));
     }
     const { code, signal } = await closed;
+    this.#isOver = true;
+    this.#news.emit("said");
     for (const timer of this.#timers) clearTimeout(timer);
     return this.#reportOf(code, signal);
   }
@@ -124,8 +149,11 @@ export class Life {
   #hear(event: RoleEvent): void {
     if ("ready" in event) this.#ready();
     else if ("wrong" in event) this.#wrong.push(`${this.plan.slot.name}: ${event.wrong}`);
-    else if ("error" in event) this.#errors.set(event.error, event.message);
-    else this.#did.set(event.did, this.count(event.did) + (event.count ?? 1));
+    else if ("error" in event) {
+      this.#failures += 1;
+      this.#errors.set(event.error, event.message);
+    } else this.#did.set(event.did, this.count(event.did) + (event.count ?? 1));
+    this.#news.emit("said");
   }
 
   #reportOf(code: number | null, signal: string | null): LifeReport {
