@@ -13,8 +13,8 @@ export interface Cuts {
   readonly operationsMax?: number;
   /** Faults, by their number in the schedule, that do not happen. */
   readonly faults?: readonly number[];
-  /** Steps at which nobody else gets his turn. */
-  readonly stay?: readonly number[];
+  /** Steps at which nobody else gets his turn: ranges, both ends included. */
+  readonly stay?: readonly (readonly [from: number, to: number])[];
 }
 
 export interface CollectionPlan {

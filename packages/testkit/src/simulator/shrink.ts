@@ -23,7 +23,6 @@ export interface ShrinkOptions {
 
 const TRIES_MAX = 1_500;
 const OPERATIONS_MAX = 6;
-const LATE_STEPS = 100_000;
 
 /** Shrinks a failing schedule; undefined when it does not fail. */
 export async function shrink(
@@ -61,9 +60,13 @@ export async function shrink(
   await without(range(1, best.faults), (faults) =>
     attempt({ ...cuts, faults: [...new Set([...(cuts.faults ?? []), ...faults])] }),
   );
-  await without(range(0, Math.min(best.steps, LATE_STEPS)), (stay) =>
-    attempt({ ...cuts, stay: [...new Set([...(cuts.stay ?? []), ...stay])] }),
-  );
+  let stay: readonly number[] = [];
+  await without(range(0, best.steps), async (steps) => {
+    const more = [...stay, ...steps];
+    const done = await attempt({ ...cuts, stay: rangesOf(more) });
+    if (done) stay = more;
+    return done;
+  });
   const result = await simulate(seed, { cuts, engine, trace: true });
   return { cuts, result, tried };
 }
@@ -76,6 +79,16 @@ function partsOf({ plan }: SimulationResult): readonly string[] {
 
 const range = (from: number, to: number): readonly number[] =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index);
+
+function rangesOf(numbers: readonly number[]): readonly (readonly [number, number])[] {
+  const ranges: [number, number][] = [];
+  for (const number of numbers.toSorted((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] >= number - 1) last[1] = number;
+    else ranges.push([number, number]);
+  }
+  return ranges;
+}
 
 /** Leaves out as many as it can, in ever smaller pieces. */
 async function without(

@@ -15,6 +15,7 @@ import { createSeededRandom } from "../seeded-random.ts";
 import type { Role } from "./actor.ts";
 import { collect, collector } from "./actors/collector.ts";
 import { compactor } from "./actors/compactor.ts";
+import { FAMILY, ingest, ingester, SOURCES, shardOf } from "./actors/ingester.ts";
 import { operator } from "./actors/operator.ts";
 import { reader } from "./actors/reader.ts";
 import { sweeper } from "./actors/sweeper.ts";
@@ -23,7 +24,7 @@ import { type Cuts, planSchedule, type SchedulePlan } from "./schedule-plan.ts";
 import { createFoldEngine, type SimulatedEngine } from "./simulated-engine.ts";
 import { type Body, directHints, Simulation } from "./simulation.ts";
 import type { Totals } from "./totals.ts";
-import { Violation } from "./violation.ts";
+import { demand, Violation } from "./violation.ts";
 
 export interface SimulateOptions {
   readonly cuts?: Cuts | undefined;
@@ -61,6 +62,7 @@ const BODIES: Readonly<Partial<Record<Role, Body>>> = {
   collector,
   reader,
   operator,
+  ingester,
 };
 
 /** Runs the schedule of a seed. Never throws for what the schedule finds. */
@@ -77,6 +79,7 @@ export async function simulate(
     startActors(sim);
     await runChaos(sim);
     await settle(sim);
+    await ingestAll(sim);
     await collectAll(sim);
   } catch (error) {
     sim.fail(error);
@@ -197,6 +200,55 @@ function unsettled(sim: Simulation): string | undefined {
     if (pin !== undefined) return `${pin} holds a version of ${name} for nobody`;
   }
   return undefined;
+}
+
+const INGEST_ROUNDS_MAX = 4;
+const INGEST_STEPS_MAX = 6_000;
+
+/** Guards are level-triggered: one more event about each source, and the records are what the source is. */
+async function ingestAll(sim: Simulation): Promise<void> {
+  const takesPart = sim.actors.some(({ role }) => role === "ingester");
+  if (sim.failure !== undefined || !takesPart || sim.weather.hurt.size > 0) return;
+  let finished = false;
+  sim.addActor("ingester", "last-ingester", 0, async (_, actor) => {
+    // What was rolled back or excluded meanwhile is ingested again.
+    for (let round = 1; round <= INGEST_ROUNDS_MAX; round++) {
+      for (const uri of SOURCES) await ingest(sim, actor, uri);
+    }
+    finished = true;
+  });
+  const until = sim.scheduler.steps + INGEST_STEPS_MAX;
+  const done = () =>
+    sim.failure !== undefined || sim.scheduler.steps >= until || (finished && isSettled(sim));
+  await sim.scheduler.run(done, () => {});
+  if (sim.failure !== undefined) return;
+  if (!finished || !isSettled(sim)) throw new Violation("I7", "ingesting does not come to an end");
+  for (const uri of SOURCES) await checkSource(sim, uri);
+}
+
+/** The last state of a source won, in its guard and in every collection. */
+async function checkSource(sim: Simulation, uri: string): Promise<void> {
+  const guard = await sim.log.readGuard({ uri, family: FAMILY });
+  const state = sim.sources.stateOf(uri);
+  const digest = state?.digest ?? null;
+  demand(
+    (guard?.sourceDigest ?? null) === digest,
+    "I7",
+    () => `the guard of ${uri} is not up to date`,
+  );
+  for (const [index, identity] of sim.identities.entries()) {
+    const { current } = sim.checker.historyOf(shardOf(identity, uri));
+    const records = [...current.model.values()].filter(({ parent }) => parent === uri);
+    const right =
+      records.length === (state?.counts[index] ?? 0) &&
+      records.every(({ document }) => document === digest);
+    demand(
+      right,
+      "I7",
+      () =>
+        `${records.length} records of ${uri} in ${identity.collection} are not those of its last state`,
+    );
+  }
 }
 
 const DAY_MS = 24 * 3600 * 1000;

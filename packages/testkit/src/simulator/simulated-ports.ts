@@ -297,7 +297,7 @@ function simulatedEngine(sim: Simulation, actor: Actor): SegmentEngine {
     buildDelta: (owner, draft) =>
       machine("buildDelta", async () => {
         const built = await bench.buildDelta(owner, draft);
-        sim.checker.built(draft.runId, draft.content);
+        sim.checker.built(actor, draft.runId, draft.content);
         return built;
       }),
     receiveDelta: (...args) => sim.perform(() => bench.receiveDelta(...args)),

@@ -23,6 +23,7 @@ import type { Cuts, SchedulePlan } from "./schedule-plan.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { SimulatedEngine } from "./simulated-engine.ts";
 import { drawDelay, simulatedPorts } from "./simulated-ports.ts";
+import { Sources } from "./sources.ts";
 import type { Totals } from "./totals.ts";
 import { Trace } from "./trace.ts";
 import { Weather } from "./weather.ts";
@@ -52,6 +53,7 @@ export class Simulation {
   readonly trace: Trace;
   readonly totals: Totals = {};
   readonly actors: Actor[] = [];
+  readonly sources: Sources;
   readonly identities: CollectionIdentity[] = [];
   readonly shards: ShardRef[] = [];
   /** What the lease adapter takes for now: the clock of whoever asks. */
@@ -75,7 +77,7 @@ export class Simulation {
     this.#random = createSeededRandom(Math.imul(plan.seed ^ 0x51a7, 0x85ebca6b));
     this.#sky = this.#random.fork();
     const { personality, stepMsMax, changeChance } = plan;
-    const stay = cuts.stay === undefined ? undefined : new Set(cuts.stay);
+    const stay = cuts.stay && new Set(cuts.stay.flatMap(([from, to]) => range(from, to)));
     const random = this.#random.fork();
     this.scheduler = new Scheduler(START_MS, {
       personality,
@@ -95,6 +97,7 @@ export class Simulation {
     this.#engine = engine;
     this.trace = new Trace(tells);
     this.checker = new Checker(this, engine);
+    this.sources = new Sources(this);
     this.weather = new Weather(this, this.#random.fork());
     this.#cutFaults = new Set(cuts.faults);
   }
@@ -149,6 +152,7 @@ export class Simulation {
     actor.state = "down";
     actor.pausedUntilMs = 0;
     this.#waiting.delete(actor);
+    this.checker.deletes(actor, undefined);
     this.tell(() => `${actor.name} crashes`);
     for (const land of this.scheduler.forget(actor)) {
       if (actor.fate.chance(0.5)) continue;
@@ -352,6 +356,9 @@ export class Simulation {
     return key.replace(/^collections\//, "").replace(/\/[0-9a-f]{16}\//, "/");
   }
 }
+
+const range = (from: number, to: number): readonly number[] =>
+  Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
 function hashOfName(name: string): number {
   let hash = 0x811c9dc5;

@@ -54,7 +54,8 @@ function whyIllegal(sim: Simulation, error: unknown): string | undefined {
     internal: "a broken assumption",
     invalid: "nothing was asked that cannot be",
     ...(sim.weather.everHurt ? {} : { corrupt: "nothing was damaged, lost or hidden" }),
-    ...(sim.faults > 0 ? {} : { unavailable: "nothing went wrong" }),
+    // A collector without grace takes what a writer is about to register: the writer tries again.
+    ...(sim.faults > 0 || sim.totals.abandoned ? {} : { unavailable: "nothing went wrong" }),
   };
   return reasons[error.kind];
 }

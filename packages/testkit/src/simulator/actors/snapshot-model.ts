@@ -5,6 +5,7 @@
  */
 import {
   compose,
+  EMPTY_CONTENT,
   type ObjectRef,
   type Ports,
   type PutRow,
@@ -89,7 +90,7 @@ export function recordsOf({ snapshot, overlay }: ModelView): ReferenceModel {
 /** What a view remembers of ids and parents. */
 export function touchedIn({ snapshot, overlay }: ModelView): TouchedRecords {
   const layers = [...snapshot.contents, ...(overlay === undefined ? [] : [overlay])];
-  const whole = layers.reduce((below, above) => compose(below, above));
+  const whole = layers.reduce((below, above) => compose(below, above), EMPTY_CONTENT);
   const newest = (numbers: readonly (number | undefined)[]) => {
     const last = Math.max(0, ...numbers.map((number) => number ?? 0));
     return last === 0 ? undefined : last;

@@ -1,19 +1,23 @@
 /** Writers: put, patch, delete, replace; into one shard, or as one transaction over several. */
 import {
   type CollectionIdentity,
+  deleteWhere,
   type RegisteredRun,
   type ShardContent,
   shardRefs,
   writeDeltas,
 } from "@silt/core";
 import { randomContent } from "../../generators.ts";
+import type { LiveRecord } from "../../reference-model.ts";
 import type { Actor } from "../actor.ts";
 import type { Simulation } from "../simulation.ts";
 import { demand } from "../violation.ts";
 import { attempt } from "./operation.ts";
+import { type ModelView, openReader, recordsOf } from "./snapshot-model.ts";
 
 const PAUSE_MS_MAX = 3_000;
 const SHARDS_CHANCE = 0.3;
+const DELETE_CHANCE = 0.15;
 
 export async function writer(sim: Simulation, actor: Actor): Promise<void> {
   const { ports, random } = actor;
@@ -21,7 +25,8 @@ export async function writer(sim: Simulation, actor: Actor): Promise<void> {
     actor.operationsLeft -= 1;
     await ports.clock.sleep(random.int(PAUSE_MS_MAX));
     const identity = random.pick(sim.identities);
-    await write(sim, actor, identity);
+    if (random.chance(DELETE_CHANCE)) await deleteMatching(sim, actor, identity);
+    else await write(sim, actor, identity);
   }
 }
 
@@ -38,6 +43,39 @@ async function write(sim: Simulation, actor: Actor, identity: CollectionIdentity
   demand(written.outcome === "written", "ERR", "a write without condition met one");
   demand(written.runs.length === contents.length, "I2", "a write acknowledges each of its runs");
   acknowledge(sim, identity, written.runs);
+}
+
+/** Deletes what matches now, in all shards of a collection; the checker knows what that must be. */
+async function deleteMatching(
+  sim: Simulation,
+  actor: Actor,
+  identity: CollectionIdentity,
+): Promise<void> {
+  const { ports, random } = actor;
+  const shop = random.pick(["Kino", "", "ä"]);
+  const matches = ({ metadata }: Pick<LiveRecord, "metadata">) => metadata.shop === shop;
+  const readers = shardRefs(identity).map((shard) => ({
+    shard,
+    reader: openReader(sim, actor, { ...shard, vectors: identity.vectors }),
+  }));
+  const views = async () => {
+    const seen: ModelView[] = [];
+    for (const { shard, reader } of readers) {
+      const since = sim.checker.reads.begin(shard);
+      const view = await reader.view({ fresh: true });
+      sim.checker.reads.answered(shard, view, recordsOf(view), { fresh: true, since, reader });
+      seen.push(view);
+    }
+    return seen;
+  };
+  const matching = (view: ModelView) =>
+    [...recordsOf(view)].filter(([, record]) => matches(record)).map(([id]) => id);
+  sim.checker.deletes(actor, matches);
+  const runs = await attempt(sim, actor, "delete where", () =>
+    deleteWhere(ports, identity, { views, matching }),
+  );
+  sim.checker.deletes(actor, undefined);
+  if (runs !== undefined) acknowledge(sim, identity, runs);
 }
 
 /** The writer was told that its runs are durable: from now on the checker takes its word. */

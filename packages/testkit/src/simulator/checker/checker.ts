@@ -22,6 +22,7 @@ import { countsOf } from "../fold-engine.ts";
 import type { SimulatedEngine } from "../simulated-engine.ts";
 import type { Simulation } from "../simulation.ts";
 import { demand, Violation } from "../violation.ts";
+import { checkDelete, checkRetry, type Matches } from "./decisions.ts";
 import { DeletionChecker } from "./deletions.ts";
 import { ReadChecker } from "./reads.ts";
 import { differenceOf, isExcluded, type KnownVersion, ShardHistory } from "./shard-history.ts";
@@ -36,6 +37,8 @@ export class Checker {
   readonly #engine: SimulatedEngine;
   /** What each run id's writer meant. */
   readonly #meant = new Map<string, SegmentContent>();
+  readonly #deleting = new Map<Actor, Matches>();
+  readonly #deletes = new Map<SegmentContent, Matches>();
   readonly #registered = new Map<SegmentContent, string>();
   readonly #contents = new Map<string, SegmentContent>();
 
@@ -69,8 +72,16 @@ export class Checker {
   }
 
   /** A bundle was made from this content. */
-  built(runId: string, content: SegmentContent): void {
+  built(actor: Actor, runId: string, content: SegmentContent): void {
     this.#meant.set(runId, content);
+    const matches = this.#deleting.get(actor);
+    if (matches !== undefined) this.#deletes.set(content, matches);
+  }
+
+  /** What an actor writes from now on deletes exactly what matches; until it is told otherwise. */
+  deletes(actor: Actor, matches: Matches | undefined): void {
+    if (matches === undefined) this.#deleting.delete(actor);
+    else this.#deleting.set(actor, matches);
   }
 
   /** An object was stored under a condition. */
@@ -113,6 +124,9 @@ export class Checker {
           () => `one write is registered twice: ${before} and ${run.runId}`,
         );
         this.#registered.set(content, run.runId);
+        const matches = this.#deletes.get(content);
+        if (matches !== undefined) checkDelete(history, content, matches);
+        if (run.retryOf !== null) checkRetry(history, run.retryOf, content);
         history.append(run, content);
         this.#checkBundle(run.delta.key, run.delta.sha256);
       }
