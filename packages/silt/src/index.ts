@@ -37,6 +37,7 @@ export type { SourceStatus } from "./ingest/source-status.ts";
 export type { Inspection, ParentNorms } from "./inspect-target.ts";
 export { type OpenStoreOptions, openStore } from "./open-store.ts";
 export type { QuarantinedRun, RetryReport } from "./quarantine.ts";
+export type { RebuildOptions, RebuildReport } from "./rebuild-shard.ts";
 export type { RollbackOptions, RollbackReport } from "./rollback-collection.ts";
 export type {
   CollectionOptions,

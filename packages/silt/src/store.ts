@@ -41,6 +41,7 @@ import {
   type RetryReport,
   retryQuarantined,
 } from "./quarantine.ts";
+import { type RebuildOptions, type RebuildReport, rebuildShard } from "./rebuild-shard.ts";
 import {
   type RollbackOptions,
   type RollbackReport,
@@ -303,6 +304,17 @@ export class Store implements AsyncDisposable {
     for (const { identity } of await this.#openAll(options.collection)) {
       for (const shard of shardRefs(identity)) {
         reports.push(await sweepShard(this.#context.ports, shard, { hintAfterMs, stuckAfterMs }));
+      }
+    }
+    return reports;
+  }
+
+  /** Folds the log of one collection or of all from its start, and compares it with the current versions. */
+  async rebuild(name?: string, options: RebuildOptions = {}): Promise<readonly RebuildReport[]> {
+    const reports: RebuildReport[] = [];
+    for (const { identity } of await this.#openAll(name)) {
+      for (const shard of shardRefs(identity)) {
+        reports.push(await rebuildShard(this.#context.ports, identity, shard, options));
       }
     }
     return reports;

@@ -15,6 +15,7 @@ import { definePolicy } from "./policy-command.ts";
 import { definePatch, definePut } from "./put-command.ts";
 import { defineQuarantine } from "./quarantine-command.ts";
 import { defineQuery } from "./query-command.ts";
+import { defineRebuild } from "./rebuild-command.ts";
 import { defineStatus } from "./status-command.ts";
 import { defineSweep } from "./sweep-command.ts";
 import { defineVerify } from "./verify-command.ts";
@@ -107,6 +108,7 @@ function createProgram(host: CommandHost, version: string, define: Define): Comm
     defineGc,
     definePolicy,
     defineSweep,
+    defineRebuild,
   ];
   for (const add of commands) add(program, define);
   return program;
