@@ -52,14 +52,15 @@ export interface LoadedVectors {
 }
 
 export class SegmentCache {
-  readonly #folder: string;
+  /** Where the files lie. */
+  readonly folder: string;
   readonly #logger: Logger;
   readonly #bytesMax: number;
   /** What this process has verified, or is verifying, by hash. */
   readonly #verified = new Map<string, Promise<boolean>>();
 
   constructor(options: SegmentCacheOptions) {
-    this.#folder = options.folder;
+    this.folder = options.folder;
     this.#logger = options.logger;
     this.#bytesMax = options.bytesMax ?? CACHE_BYTES_MAX_DEFAULT;
   }
@@ -130,7 +131,7 @@ export class SegmentCache {
     if (found !== undefined) return found;
     const { sha256 } = descriptor.object;
     const path = this.#pathOf(sha256, "vectors");
-    writeVectorFile(path, { dimension, segmentSha256: sha256 }, vectorRows(file));
+    writeVectorFile(path, { dimension, segmentSha256: sha256 }, vectorRows(file, dimension));
     const made = this.findVectors(descriptor, dimension, options);
     if (made !== undefined) return made;
     // Another process may have evicted it at once; the rows are always there.
@@ -138,7 +139,7 @@ export class SegmentCache {
   }
 
   #pathOf(sha256: string, ending: string): string {
-    return join(this.#folder, `${sha256}.${ending}`);
+    return join(this.folder, `${sha256}.${ending}`);
   }
 
   /** True when the file has its hash, which is looked at once a process. */
@@ -204,15 +205,15 @@ export class SegmentCache {
     } finally {
       await rm(temporary, { force: true });
     }
-    evictCache(this.#folder, this.#bytesMax, this.#logger, path);
+    evictCache(this.folder, this.#bytesMax, this.#logger, path);
     return "fetched";
   }
 
   async #makeFolder(): Promise<void> {
     try {
-      await mkdir(this.#folder, { recursive: true });
+      await mkdir(this.folder, { recursive: true });
     } catch (error) {
-      throw environmentError("make the cache folder", this.#folder, error);
+      throw environmentError("make the cache folder", this.folder, error);
     }
   }
 }
@@ -230,8 +231,8 @@ async function linkQuietly(from: string, to: string): Promise<boolean> {
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? reasonOf(error);
 
-function* vectorRows(file: SegmentFile) {
-  for (const { row, embedding } of file.vectors()) yield { rowid: row, embedding };
+function* vectorRows(file: SegmentFile, dimension: number) {
+  for (const { row, embedding } of file.vectors(dimension)) yield { rowid: row, embedding };
 }
 
 function loadFromRows(
@@ -242,7 +243,7 @@ function loadFromRows(
 ): LoadedVectors {
   const rowids: number[] = [];
   const embeddings: Uint8Array[] = [];
-  for (const { row, embedding } of file.vectors()) {
+  for (const { row, embedding } of file.vectors(dimension)) {
     rowids.push(row);
     embeddings.push(embedding);
   }

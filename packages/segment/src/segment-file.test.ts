@@ -67,7 +67,7 @@ describe("openSegmentFile()", () => {
     for (const change of ["embedding = zeroblob(400)", "row = 9223372036854775807"]) {
       damage(`UPDATE rows SET ${change} WHERE id = 'a'`);
       using file = openSegmentFile(path, silentLogger);
-      expect(() => [...file.vectors()]).toThrow(expect.objectContaining({ kind: "corrupt" }));
+      expect(() => [...file.vectors(2)]).toThrow(expect.objectContaining({ kind: "corrupt" }));
     }
   });
 
@@ -81,7 +81,7 @@ describe("openSegmentFile()", () => {
     bytes.writeUInt16BE(0xffff, page * 16_384 + 3);
     writeFileSync(path, bytes);
     using file = openSegmentFile(path, silentLogger);
-    expect(() => [...file.vectors()]).toThrow(
+    expect(() => [...file.vectors(2)]).toThrow(
       expect.objectContaining({ kind: "corrupt", message: expect.stringMatching(/malformed/) }),
     );
   });

@@ -1,5 +1,5 @@
 /** A closed segment or delta opened for reading: what readers and exports ask of one file. */
-import { type Logger, type Row, type RowCounts, SiltError, type VectorField } from "@silt/core";
+import { type Logger, type Row, type RowCounts, SiltError } from "@silt/core";
 import { headProblems, readMeta } from "./audit.ts";
 import type { SegmentMeta } from "./schema.ts";
 import { rowOf, type StoredRow } from "./segment-rows.ts";
@@ -24,8 +24,8 @@ export interface SegmentFile extends Disposable {
   childrenOf(parent: string): readonly string[];
   /** The run that replaced the parent last in this segment, so that older records of it are gone. */
   replacedAt(parent: string): number | undefined;
-  /** All embeddings of puts, in rowid order. */
-  vectors(): IterableIterator<StoredVector>;
+  /** All embeddings of puts, in rowid order. Throws `corrupt` for one of another dimension. */
+  vectors(dimension: number): IterableIterator<StoredVector>;
   /** Rows in id order with `id > after`, at most `limit`. */
   page(after: string, limit: number): readonly Row[];
   /** True when some put or patch has this metadata key. */
@@ -87,31 +87,19 @@ function segmentFileOf(
     `SELECT ${COLUMNS} FROM rows WHERE id > ? ORDER BY id LIMIT ?`,
   );
   const path = db.name;
-  const meta = readMeta(db);
-  const vectorBytes = vectorBytesOf(meta);
   return {
     path,
-    meta,
+    meta: readMeta(db),
     row: (id) => guarded(() => optionalRow(byId.get(id))),
     rowAt: (row) => guarded(() => optionalRow(byRow.get(row))),
     childrenOf: (parent) => guarded(() => children.all(parent).map(checkedId)),
     replacedAt: (parent) => (anyReplaced ? guarded(() => replaced.get(parent)) : undefined),
-    vectors: () => checkedVectors(vectors, vectorBytes, path),
+    vectors: (dimension) => checkedVectors(vectors, dimension, path),
     page: (after, limit) => guarded(() => page.all(after, limit).map((stored) => rowOf(stored))),
     hasMetadataKey: (key) => guarded(() => hasKey(db, key)),
     counts: () => guarded(() => countOperations(db)),
     [Symbol.dispose]: () => closeFile(db, logger),
   };
-}
-
-/** Length of each embedding; undefined when the file does not say. */
-function vectorBytesOf(meta: SegmentMeta | undefined): number | undefined {
-  try {
-    const [field] = JSON.parse(meta?.vectors ?? "") as [VectorField];
-    return field.dimension * Float32Array.BYTES_PER_ELEMENT;
-  } catch {
-    return undefined;
-  }
 }
 
 function checkedId(id: unknown): string {
@@ -122,9 +110,10 @@ function checkedId(id: unknown): string {
 /** Readers copy them side by side into one block, and find rows by these numbers again. */
 function* checkedVectors(
   vectors: { iterate(): IterableIterator<StoredVector> },
-  vectorBytes: number | undefined,
+  dimension: number,
   path: string,
 ): Generator<StoredVector, void> {
+  const vectorBytes = dimension * Float32Array.BYTES_PER_ELEMENT;
   try {
     for (const vector of vectors.iterate()) {
       const bytes = (vector.embedding as Uint8Array | null)?.byteLength;

@@ -54,6 +54,11 @@ const CASES: readonly [name: string, damage: (db: SqliteDatabase) => void][] = [
   ["no vector", put("embedding = NULL")],
   ["text for a vector", put("embedding = 'abcdefgh'")],
   ["a vector of another dimension", put("embedding = zeroblob(400)")],
+  [
+    "vectors of another dimension, as its own meta table says",
+    sql(`UPDATE meta SET value = replace(value, '"dimension":2', '"dimension":100') WHERE key = 'vectors';
+      UPDATE rows SET embedding = zeroblob(400)`),
+  ],
   ["a vector of an odd length", put("embedding = x'010203'")],
   ["NaN", put("embedding = x'0000c07f0000c07f'")],
   ["a document as bytes", put("document = x'ff'")],
