@@ -78,7 +78,7 @@ describe("F52 F61 verifyStore() names", () => {
         `UPDATE heads SET sequence = 5, runs_hash = '${runs[4]?.runsHash}' WHERE partition = :shard`,
       ],
       () => object("HEAD"),
-      "log-mismatch",
+      "log-unreadable",
     ],
     [
       "a HEAD with another history",

@@ -165,8 +165,6 @@ export type RetireOutcome = { readonly outcome: "retired" } | { readonly outcome
 export interface LogDamage {
   /** E.g. `run 12 of lines/<storeId>/0-of-1`, `guard of file:///a.png`. */
   readonly what: string;
-  /** Whose it is; absent for what belongs to all. */
-  readonly collection?: string;
   readonly reason: string;
 }
 

@@ -6,23 +6,18 @@ import { type ProblemKind, unlessLogDamaged } from "./verify-report.ts";
 const WHOLE_LOG = "log: all of it";
 
 /**
- * Names each damaged row that nothing else has named. With `collections`, only rows of these, and what
- * belongs to all.
+ * Names each damaged row that nothing else has named: of all collections, for they share the log, and a
+ * damaged row may not tell any more whose it was.
  */
-export async function verifyLog(
-  { ports, findings }: VerifyContext,
-  collections: readonly string[] | undefined,
-): Promise<void> {
+export async function verifyLog({ ports, findings }: VerifyContext): Promise<void> {
   const damages = await unlessLogDamaged(
     async () => (await ports.log.audit?.()) ?? [],
     ({ message }) => findings.problem(WHOLE_LOG, "log-unreadable", message),
   );
   const named = new Set(findings.report().problems.map(({ object }) => object));
   for (const damage of damages ?? []) {
-    const { what, collection, reason } = damage;
-    const isAsked = collection === undefined || (collections?.includes(collection) ?? true);
-    const object = `log: ${what}`;
-    if (isAsked && !named.has(object)) findings.problem(object, kindOf(damage), reason);
+    const object = `log: ${damage.what}`;
+    if (!named.has(object)) findings.problem(object, kindOf(damage), damage.reason);
   }
 }
 

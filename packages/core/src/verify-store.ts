@@ -48,7 +48,7 @@ export async function verifyStore(
     for (const name of collections) await verifyCollection(context, name);
   }
   for (const [shard, version] of versions) await verifyOldVersion(context, shard, version);
-  await verifyLog(context, collections);
+  await verifyLog(context);
   if (collections === undefined) await verifyGuards(context);
   return findings.report();
 }

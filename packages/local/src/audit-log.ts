@@ -87,7 +87,7 @@ function compare(
   return [{ what: `rows of ${name}`, reason }];
 }
 
-type Name = Pick<LogDamage, "what" | "collection">;
+type Name = Pick<LogDamage, "what">;
 
 function nameOf({ name, key }: DigestedTable, values: readonly unknown[]): Name {
   const [first, second, third] = values.map(String) as [string, string, string];
@@ -108,5 +108,5 @@ function nameOf({ name, key }: DigestedTable, values: readonly unknown[]): Name 
     applied: "APPLIED",
     leases: "lease",
   };
-  return { what: `${row[name]} of ${first}`, collection: first.split("/")[0] as string };
+  return { what: `${row[name]} of ${first}` };
 }

@@ -134,6 +134,18 @@ function headOf(db: SqliteConnection, shard: ShardRef): Head | undefined {
   );
   if (row === undefined) return undefined;
   const { sequence, runs_hash, floor, excluding, exclude_rev } = row;
+  // An older HEAD that came back would hide runs that were acknowledged.
+  const beyond = db.get(
+    "SELECT 1 FROM runs WHERE partition = ? AND sequence > ? LIMIT 1",
+    shardPartition(shard),
+    sequence,
+  );
+  if (beyond !== undefined) {
+    throw new SiltError(
+      "corrupt",
+      `Cannot use the log of "${shardPartition(shard)}": HEAD is ${sequence}, but it has later runs; restore the log from a backup`,
+    );
+  }
   return {
     sequence,
     runsHash: runs_hash,
