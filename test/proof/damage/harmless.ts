@@ -37,6 +37,11 @@ export const HARMLESS: readonly Harmless[] = [
     holds: (_, { damage, where }) => damage === "gone" || where === "a folder in its place",
   },
   {
+    kind: "reader's cache: segment",
+    reason: "a copy of an object of the store, fetched again when it is gone",
+    holds: (_, { damage }) => damage === "gone",
+  },
+  {
     kind: "reader's cache: vector file",
     reason: "it is derived from its segment, and made again when it is gone",
     holds: (_, { damage }) => damage === "gone",

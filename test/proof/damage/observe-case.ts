@@ -101,7 +101,9 @@ async function look(
   for (const [index, folder] of caches.entries()) {
     for (const fresh of [false, true]) {
       if (!thoroughness.everyReader && fresh === (index === 0)) continue;
-      await read(ports, truth, folder, { ...now, fresh }, seen, watched);
+      const failure = await read(ports, truth, folder, { ...now, fresh }, seen, watched);
+      if (failure !== undefined && kind.detector === "reader")
+        refused(seen, kind, damaged, failure);
     }
   }
   if (thoroughness.compaction) await compactAndRead(world, ports, truth, damaged, now, seen);
@@ -189,7 +191,7 @@ async function read(
   options: TruthOptions,
   seen: Observation,
   logger: Logger,
-): Promise<void> {
+): Promise<string | undefined> {
   const { fresh } = options;
   const what = `${fresh ? "fresh " : ""}read with ${basename(folder)}`;
   const answers = await attempt(seen, what, async () => {
@@ -202,11 +204,12 @@ async function read(
     return [records, await reader.nearest(QUERY, NEAREST, {}, { fresh })];
   });
   if (folder.endsWith("cold-cache")) rmSync(folder, { recursive: true, force: true });
-  if ("failed" in answers) return;
+  if ("failed" in answers) return answers.failed;
   for (const answer of answers.value) {
     const wrong = wrongAnswer(truth, options, answer);
     if (wrong !== undefined) seen.wrong.push(`${what}: ${wrong}`);
   }
+  return undefined;
 }
 
 /** A compaction must fail, or commit exactly what the log says, but for runs that it had to leave out. */

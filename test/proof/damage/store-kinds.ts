@@ -154,7 +154,7 @@ function objectKinds(world: DamageWorld, point: RestorePoint): readonly ObjectKi
       name: "segment of an older version",
       form: "sqlite",
       key: find(/\/1-1\.sqlite$/),
-      kinds: /^(old-segment-damaged|history-gone|leftover)$/,
+      kinds: /^(old-segment-(damaged|missing)|history-gone|leftover)$/,
       others: [find(/\/1-2\.sqlite$/), find(/\/1-1\.sqlite$/, words)],
       copies: [find(/\/1-1\.sqlite$/).replace("1-1.sqlite", "2-2.sqlite")],
     },
