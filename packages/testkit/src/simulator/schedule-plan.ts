@@ -104,7 +104,7 @@ function drawActors(random: SeededRandom, cuts: Cuts): SchedulePlan["actors"] {
     const [least, most, chance] = CAST[role];
     const takesPart = random.chance(chance);
     const count = least + random.int(most - least + 1);
-    const operations = Array.from({ length: count }, () => 2 + random.int(4));
+    const operations = Array.from({ length: count }, () => 1 + random.int(4));
     if (!takesPart) return [];
     return operations
       .map((drawn, index) => ({
@@ -133,7 +133,7 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
     rates: drawRates(random.fork(), without),
     faultsMax: random.pick([0, 3, 10, 40]),
     clockSkewMs: random.pick([0, 0, 1_000, 30_000]),
-    chaosStepsMax: 1_000,
+    chaosStepsMax: 800,
     heals: random.chance(0.85),
   };
 }

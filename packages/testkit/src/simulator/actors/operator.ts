@@ -54,10 +54,10 @@ async function act(
       return;
     }
     case "unpin": {
-      const owner = random.pick(OWNERS);
-      await attempt(sim, actor, "unpin", () => unpinVersion(ports, shard, wanted, owner), [
-        "invalid",
-      ]);
+      const pins = sim.checker.deletions.pinsOf(shard);
+      const held = pins.length > 0 ? random.pick(pins) : { version: wanted, owner: OWNERS[0] };
+      const unpin = () => unpinVersion(ports, shard, held.version, held.owner);
+      await attempt(sim, actor, "unpin", unpin, ["invalid"]);
       return;
     }
     case "policy": {

@@ -10,6 +10,7 @@ import {
 import { randomContent } from "../../generators.ts";
 import type { LiveRecord } from "../../reference-model.ts";
 import type { Actor } from "../actor.ts";
+import { placeContent } from "../place-content.ts";
 import type { Simulation } from "../simulation.ts";
 import { demand } from "../violation.ts";
 import { attempt } from "./operation.ts";
@@ -36,7 +37,11 @@ async function write(sim: Simulation, actor: Actor, identity: CollectionIdentity
   const refs = shardRefs(identity);
   const chosen = random.chance(SHARDS_CHANCE) ? refs : [random.pick(refs)];
   const contents = chosen.map(
-    ({ shard }): ShardContent => ({ shard, content: randomContent(random), bytes: 100 }),
+    ({ shard }): ShardContent => ({
+      shard,
+      content: placeContent(randomContent(random), shard, identity.shards, random),
+      bytes: 100,
+    }),
   );
   const written = await attempt(sim, actor, "write", () => writeDeltas(ports, identity, contents));
   if (written === undefined) return;

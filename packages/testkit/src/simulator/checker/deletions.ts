@@ -34,6 +34,8 @@ export class DeletionChecker {
   readonly #abandoned = new Set<string>();
   readonly #retired = new Set<string>();
   readonly #pins = new Map<string, Pinned>();
+  /** Versions that were pinned once: the log knows where their manifests lie. */
+  readonly #items = new Set<string>();
   /** When a plan named a key first, by the store's clock. */
   readonly #plannedAtMs = new Map<string, number>();
   #graceMsMin = Number.POSITIVE_INFINITY;
@@ -58,11 +60,19 @@ export class DeletionChecker {
   }
 
   pinned(shard: ShardRef, version: VersionKey, pin: Pin): void {
+    this.#items.add(nameOf(shard, version));
     this.#pins.set(`${nameOf(shard, version)} ${pin.owner}`, { version, pin });
   }
 
   unpinned(shard: ShardRef, version: VersionKey, owner: string): void {
     this.#pins.delete(`${nameOf(shard, version)} ${owner}`);
+  }
+
+  /** Who holds which versions of a shard. */
+  pinsOf(shard: ShardRef): readonly { readonly version: number; readonly owner: string }[] {
+    return [...this.#pins]
+      .filter(([name]) => name.startsWith(shardPrefix(shard)))
+      .map(([, { version, pin }]) => ({ version: version.version, owner: pin.owner }));
   }
 
   /** Pins of rollbacks that are over, for they hold versions for nobody. */
@@ -168,11 +178,10 @@ export class DeletionChecker {
       );
     }
     if (!key.endsWith("/manifest.json")) return;
-    const isPinned = (name: string) =>
-      [...this.#pins.keys()].some((pin) => pin.startsWith(`${name} `));
     for (const { pointer: older } of history.versions) {
       const name = nameOf(history.ref, older);
-      if (older.version >= version.version || this.#retired.has(name) || isPinned(name)) continue;
+      if (older.version >= version.version || this.#retired.has(name) || this.#items.has(name))
+        continue;
       if (history.byCommit.has(version.commitId)) {
         demand(
           false,
