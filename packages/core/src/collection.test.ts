@@ -263,6 +263,16 @@ describe("updatePolicy()", () => {
     await expect(addRun("lines", losing)).rejects.toMatchObject({ kind: "conflict" });
   });
 
+  it("what could not be read again is refused, and nothing is changed", async () => {
+    const before = ports.objects.stored.get(policyKey("lines"));
+    const change = updatePolicy(ports, "lines", (policy) => ({
+      ...policy,
+      retention: { ...policy.retention, versionsKept: 0 },
+    }));
+    await expect(change).rejects.toMatchObject({ kind: "invalid" });
+    expect(ports.objects.stored.get(policyKey("lines"))).toBe(before);
+  });
+
   it("a change that changes nothing writes nothing", async () => {
     const before = ports.objects.stored.get(policyKey("lines"));
     await updatePolicy(ports, "lines", (policy) => ({ ...policy }));

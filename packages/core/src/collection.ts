@@ -30,7 +30,7 @@ import {
 import { type Ports, putOptionsOf, type ShardRef } from "./ports.ts";
 import { EMPTY_RUNS_HASH } from "./run-chain.ts";
 import { shardNames } from "./sharding.ts";
-import { isSiltError, SiltError } from "./silt-error.ts";
+import { isSiltError, reasonOf, SiltError } from "./silt-error.ts";
 import { statsOf, storeManifest } from "./upload-version.ts";
 
 const COLLECTION_BYTES_MAX = 64 * 1024;
@@ -315,6 +315,7 @@ export async function updatePolicy(
     const next: Policy = seal(rest);
     if (next.selfSha256 === policy.selfSha256) return policy;
     const bytes = encodeJson(next);
+    checkPolicy(name, bytes);
     const ref = { bytes: bytes.byteLength, sha256: sha256Of(bytes) };
     try {
       const source = { kind: "bytes", bytes } as const;
@@ -333,4 +334,17 @@ export async function updatePolicy(
     "conflict",
     `Cannot change the policy of "${name}": others change it too; try again`,
   );
+}
+
+/** What could not be read again must not be written. */
+function checkPolicy(name: string, bytes: Uint8Array): void {
+  try {
+    parsePolicy(bytes, `policy of "${name}"`);
+  } catch (cause) {
+    throw new SiltError(
+      "invalid",
+      `Cannot change the policy of "${name}": ${reasonOf(cause)}; nothing was changed`,
+      { cause },
+    );
+  }
 }

@@ -99,7 +99,8 @@ async function unpinResolved(
   return unpinned;
 }
 
-async function whyStuck(
+/** Why a run that waits for long is not applied. */
+export async function whyStuck(
   ports: Ports,
   { sequence, delta }: Run,
   lease: Lease | undefined,

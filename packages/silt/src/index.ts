@@ -30,8 +30,10 @@ export type {
   QueryResult,
   StoredRecord,
 } from "./collection.ts";
+export type { CollectionOptions } from "./collection-settings.ts";
 export type { CompactReport } from "./compact-store.ts";
 export type { ExportReport, ExportTarget } from "./export-collection.ts";
+export type { HealthCheck, HealthReport } from "./health/health-report.ts";
 export type { IngestOptions, IngestProgress, IngestReport } from "./ingest/ingest-paths.ts";
 export type { SourceStatus } from "./ingest/source-status.ts";
 export type { Inspection, ParentNorms } from "./inspect-target.ts";
@@ -40,7 +42,6 @@ export type { QuarantinedRun, RetryReport } from "./quarantine.ts";
 export type { RebuildOptions, RebuildReport } from "./rebuild-shard.ts";
 export type { RollbackOptions, RollbackReport } from "./rollback-collection.ts";
 export type {
-  CollectionOptions,
   CollectionStatus,
   CompactOptions,
   PinOptions,

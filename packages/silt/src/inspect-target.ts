@@ -1,15 +1,6 @@
 /** Looking into one bundle or segment, wherever it lies: what it holds and whether it is sound. */
 import { createHash } from "node:crypto";
-import {
-  closeSync,
-  copyFileSync,
-  mkdtempSync,
-  openSync,
-  readSync,
-  rmSync,
-  type Stats,
-  statSync,
-} from "node:fs";
+import { closeSync, copyFileSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -29,7 +20,14 @@ import {
   shardRefs,
   type VectorField,
 } from "@silt/core";
-import { auditSegment, openSegmentFile, readBundle, type SegmentMeta } from "@silt/segment";
+import {
+  auditSegment,
+  makeWorkFolder,
+  openSegmentFile,
+  readBundle,
+  removeWorkFolder,
+  type SegmentMeta,
+} from "@silt/segment";
 
 /** Norms of the embeddings of one parent's records. */
 export interface ParentNorms {
@@ -77,14 +75,14 @@ export async function inspectTarget(
   target: string,
   tempRoot = tmpdir(),
 ): Promise<Inspection> {
-  const folder = mkdtempSync(join(tempRoot, `work-${process.pid}-`));
+  const folder = makeWorkFolder(tempRoot);
   try {
     // A copy, so that what is looked at cannot change meanwhile, and nothing is left beside it.
     const path = join(folder, "target");
     await fetchTarget(ports, target, path);
     return await inspectFile(target, path, folder, ports.logger);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    removeWorkFolder(folder, ports.logger);
   }
 }
 

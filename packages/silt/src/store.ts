@@ -1,5 +1,4 @@
 import {
-  type CollectionSettings,
   checkCollectionName,
   ensureCollection,
   isSiltError,
@@ -21,10 +20,10 @@ import {
   type VerifyReport,
   verifyStore,
 } from "@silt/core";
-import { describeEmbedder } from "@silt/embed";
 import type { VersionSelection } from "@silt/reader";
 import { collectCollection, type GcOptions, type GcReport } from "./collect-store.ts";
 import { Collection } from "./collection.ts";
+import { type CollectionOptions, settingsOf } from "./collection-settings.ts";
 import { type CompactReport, compactCollection } from "./compact-store.ts";
 import {
   type ExportOptions,
@@ -32,6 +31,8 @@ import {
   type ExportTarget,
   exportCollection,
 } from "./export-collection.ts";
+import { checkStore } from "./health/check-store.ts";
+import type { HealthReport } from "./health/health-report.ts";
 import { type IngestOptions, type IngestReport, ingestPaths } from "./ingest/ingest-paths.ts";
 import { type SourceStatus, sourceStatus } from "./ingest/source-status.ts";
 import { type Inspection, inspectTarget } from "./inspect-target.ts";
@@ -50,11 +51,6 @@ import {
 import { selectShard } from "./select-shard.ts";
 import type { StoreContext } from "./store-context.ts";
 import { type CollectionVersions, versionsOf } from "./version-report.ts";
-
-/** What a collection is made with; without `dimension` the embedder's own is taken. */
-export type CollectionOptions = Omit<CollectionSettings, "dimension"> & {
-  readonly dimension?: number;
-};
 
 export interface CollectionStatus {
   readonly collection: string;
@@ -320,6 +316,18 @@ export class Store implements AsyncDisposable {
     return reports;
   }
 
+  /** How the store is, on one page; changes nothing. Damage inside of objects is for {@link verify}. */
+  async doctor(options: Pick<SweepStoreOptions, "stuckAfterMs"> = {}): Promise<HealthReport> {
+    const { stuckAfterMs = STUCK_AFTER_MS } = options;
+    const { ports, cache } = this.#context;
+    return checkStore(ports, {
+      collections: await this.collections(),
+      root: this.location,
+      cacheFolder: cache.folder,
+      stuckAfterMs,
+    });
+  }
+
   /** How a collection is kept. */
   async policy(name: string): Promise<Policy> {
     return (await this.#openExisting(name)).policy;
@@ -414,24 +422,4 @@ export class Store implements AsyncDisposable {
       return [];
     }
   }
-}
-
-/** Settings with full embedder id and dimension: the embedder's own when none is given. */
-async function settingsOf(name: string, options: CollectionOptions): Promise<CollectionSettings> {
-  const { embedder, dimension } = options;
-  if (embedder === undefined || embedder === null) {
-    if (dimension !== undefined) return { ...options, dimension };
-    throw new SiltError(
-      "invalid",
-      `Cannot create collection "${name}": neither dimension nor embedder is given, expected one of them`,
-    );
-  }
-  const described = await describeEmbedder(embedder);
-  if (dimension !== undefined && dimension !== described.dimension) {
-    throw new SiltError(
-      "invalid",
-      `Cannot create collection "${name}" with ${dimension} dimensions: embedder "${described.id}" gives ${described.dimension}`,
-    );
-  }
-  return { ...options, embedder: described.id, dimension: described.dimension };
 }

@@ -1,6 +1,6 @@
 import { METRICS } from "@silt/core";
 import { type Command, Option } from "commander";
-import type { CollectionOptions } from "../store.ts";
+import type { CollectionOptions } from "../collection-settings.ts";
 import { parseCount } from "./option-values.ts";
 import type { Define } from "./program.ts";
 

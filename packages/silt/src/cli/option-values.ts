@@ -66,9 +66,9 @@ export function parseDuration(text: string): number {
   throw new InvalidArgumentError("expected a duration such as 90s, 15m, 1h or 7d.");
 }
 
-/** {@link parseDuration}, or null for `forever`. */
-export const parseDurationOrForever = (text: string): number | null =>
-  text === "forever" ? null : parseDuration(text);
+/** {@link parseDuration}, or `forever`; commander takes a null for no value. */
+export const parseDurationOrForever = (text: string): number | "forever" =>
+  text === "forever" ? text : parseDuration(text);
 
 export const VERSION_HELP =
   "an older version: its number, or 0-of-2=3,1-of-2=5 where there are shards";

@@ -10,7 +10,7 @@ interface PolicyFlags {
   readonly strategy?: Policy["compaction"]["strategy"];
   readonly keepVersions?: number;
   readonly keepVersionsFor?: number;
-  readonly keepDeltasFor?: number | null;
+  readonly keepDeltasFor?: number | "forever";
   readonly grace?: number;
 }
 
@@ -48,14 +48,14 @@ function hasChange(options: PolicyFlags): boolean {
 
 function changed(policy: Policy, options: PolicyFlags): Policy {
   const { compaction, retention } = policy;
-  const { keepDeltasFor } = options;
+  const { keepDeltasFor = retention.deltasKeptMs } = options;
   return {
     ...policy,
     compaction: { ...compaction, strategy: options.strategy ?? compaction.strategy },
     retention: {
       versionsKept: options.keepVersions ?? retention.versionsKept,
       versionsKeptMs: options.keepVersionsFor ?? retention.versionsKeptMs,
-      deltasKeptMs: keepDeltasFor === undefined ? retention.deltasKeptMs : keepDeltasFor,
+      deltasKeptMs: keepDeltasFor === "forever" ? null : keepDeltasFor,
       graceMs: options.grace ?? retention.graceMs,
     },
   };

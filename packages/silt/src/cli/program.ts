@@ -4,6 +4,7 @@ import { type CommandHost, CommandRun, type ExitCode, reportFailure } from "./co
 import { defineCompact } from "./compact-command.ts";
 import { defineDelete } from "./delete-command.ts";
 import { defineDemo } from "./demo-command.ts";
+import { defineDoctor } from "./doctor-command.ts";
 import { defineExport } from "./export-command.ts";
 import { defineGc } from "./gc-command.ts";
 import { defineGet } from "./get-command.ts";
@@ -109,6 +110,7 @@ function createProgram(host: CommandHost, version: string, define: Define): Comm
     definePolicy,
     defineSweep,
     defineRebuild,
+    defineDoctor,
   ];
   for (const add of commands) add(program, define);
   return program;

@@ -1,0 +1,132 @@
+/** The health of a whole store on one page: what a person looks at before anything else. */
+import { readdirSync, statSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { isSiltError, openCollection, type Ports, reasonOf, shardRefs } from "@silt/core";
+import { formatBytes } from "../terminal/format-bytes.ts";
+import { formatCount } from "../terminal/format-count.ts";
+import { checkShard } from "./check-shard.ts";
+import { type HealthCheck, type HealthReport, notice, ok, problem } from "./health-report.ts";
+
+export interface HealthOptions {
+  readonly collections: readonly string[];
+  /** The store's folder. */
+  readonly root: string;
+  readonly cacheFolder: string;
+  /** Pending runs older than this are stuck. */
+  readonly stuckAfterMs: number;
+}
+
+/** A rewrite needs its inputs and its output at once. */
+const DISK_FACTOR = 3;
+const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
+
+/** Looks at everything that is cheap to look at; changes nothing. Damage inside of objects is for `verify`. */
+export async function checkStore(ports: Ports, options: HealthOptions): Promise<HealthReport> {
+  const { collections, root, cacheFolder, stuckAfterMs } = options;
+  const checks: HealthCheck[] = [
+    ok("silt", `Node ${process.versions.node}, store ${root}`),
+    ...(await checkLog(ports, root)),
+  ];
+  for (const name of collections) {
+    checks.push(...(await checkCollection(ports, name, stuckAfterMs)));
+  }
+  checks.push(...(await checkDisk(root)), checkTemporary(root), ...checkCache(cacheFolder));
+  return { ok: checks.every(({ state }) => state !== "problem"), checks };
+}
+
+async function checkLog({ log }: Ports, root: string): Promise<readonly HealthCheck[]> {
+  const damages = (await log.audit?.()) ?? [];
+  const remedy = "Restore the log from a backup of the same moment as the objects.";
+  if (damages.length > 0) {
+    return damages.map(({ what, reason }) => problem("log", `${what}: ${reason}`, remedy));
+  }
+  const bytes = sizesIn(root, (name) => name.startsWith("log.sqlite")).bytes;
+  return [ok("log", `every row has its digest, ${formatBytes(bytes)}`)];
+}
+
+async function checkCollection(
+  ports: Ports,
+  name: string,
+  stuckAfterMs: number,
+): Promise<readonly HealthCheck[]> {
+  try {
+    const opened = await openCollection(ports, name);
+    if (opened === undefined) return [];
+    const { identity, policy } = opened;
+    const shards = shardRefs(identity).map((shard) =>
+      checkShard(ports, shard, policy, stuckAfterMs),
+    );
+    return (await Promise.all(shards)).flat();
+  } catch (error) {
+    if (!isSiltError(error, "corrupt") && !isSiltError(error, "invalid")) throw error;
+    return [problem(name, reasonOf(error), 'Run "silt verify".')];
+  }
+}
+
+async function checkDisk(root: string): Promise<readonly HealthCheck[]> {
+  const stats = await statfs(root);
+  const free = stats.bavail * stats.bsize;
+  const largest = largestSegmentOf(root);
+  const needed = largest * DISK_FACTOR + DISK_RESERVE_BYTES;
+  const told = `${formatBytes(free)} are free where the store is`;
+  if (free >= needed) return [ok("disk", told)];
+  const remedy = "Free some space: compactions and ingests give up, nothing is lost until then.";
+  return [
+    problem("disk", `${told}; rewriting the largest segment takes ${formatBytes(needed)}`, remedy),
+  ];
+}
+
+function largestSegmentOf(root: string): number {
+  const names = readdirQuietly(join(root, "collections"), true);
+  return names
+    .filter((name) => name.endsWith(".sqlite"))
+    .reduce((most, name) => Math.max(most, sizeOf(join(root, "collections", name))), 0);
+}
+
+function checkTemporary(root: string): HealthCheck {
+  const { files, bytes } = sizesIn(join(root, "tmp"), () => true);
+  const told = `${formatCount(files)} temporary files, ${formatBytes(bytes)}`;
+  if (files === 0) return ok("tmp", "no temporary files");
+  return notice(
+    "tmp",
+    told,
+    "Of work that goes on, or died: what is old is swept at the next opening.",
+  );
+}
+
+function checkCache(folder: string): readonly HealthCheck[] {
+  const all = sizesIn(folder, () => true);
+  const bad = sizesIn(folder, (name) => name.endsWith(".bad"));
+  const told = `${formatCount(all.files)} files, ${formatBytes(all.bytes)} in ${folder}`;
+  if (bad.files === 0) return [ok("cache", told)];
+  return [
+    notice(
+      "cache",
+      `${told}; ${formatCount(bad.files)} were found damaged and put aside`,
+      "The disk of the cache may be failing; the files may be deleted.",
+    ),
+  ];
+}
+
+function sizesIn(
+  folder: string,
+  counts: (name: string) => boolean,
+): { readonly files: number; readonly bytes: number } {
+  const names = readdirQuietly(folder, false).filter(counts);
+  const bytes = names.reduce((sum, name) => sum + sizeOf(join(folder, name)), 0);
+  return { files: names.length, bytes };
+}
+
+/** Names in a folder; none when it is not there. */
+function readdirQuietly(folder: string, recursive: boolean): readonly string[] {
+  try {
+    return readdirSync(folder, { recursive, encoding: "utf8" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** 0 for a file that has just gone. */
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
