@@ -13,5 +13,6 @@ export * from "./segment-file.ts";
 export * from "./segment-rows.ts";
 export * from "./segment-tasks.ts";
 export * from "./sqlite-file.ts";
+export * from "./work-folder.ts";
 export * from "./workbench.ts";
 export * from "./worker-pool.ts";

@@ -1,11 +1,10 @@
 /** A temporary file of rows, for input that is checked whole before any of it is written. */
-import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalJson, type Logger, type PatchRow, type PutRow, SiltError } from "@silt/core";
 import type Database from "better-sqlite3";
-import { environmentError } from "./file-hash.ts";
 import { rowOf, type StoredRow } from "./segment-rows.ts";
 import { closeFile, openForBulk, sqliteError } from "./sqlite-file.ts";
+import { makeWorkFolder, removeWorkFolder } from "./work-folder.ts";
 
 export interface SpooledRow {
   readonly row: PutRow | PatchRow;
@@ -40,12 +39,12 @@ type SpoolRow = StoredRow & { readonly line: number; readonly grouped: string | 
  * Throws `unavailable` when the disk is full, here and wherever it is used.
  */
 export function createRowSpool(tempRoot: string, logger: Logger): RowSpool {
-  const folder = makeFolder(tempRoot);
+  const folder = makeWorkFolder(tempRoot);
   const path = join(folder, "spool.sqlite");
   let db: Database.Database | undefined;
   const dispose = () => {
     if (db?.open) closeFile(db, logger);
-    rmSync(folder, { recursive: true, force: true });
+    removeWorkFolder(folder, logger);
   };
   try {
     db = spooling(path, () => openForBulk(path, logger));
@@ -53,14 +52,6 @@ export function createRowSpool(tempRoot: string, logger: Logger): RowSpool {
   } catch (error) {
     dispose();
     throw error;
-  }
-}
-
-function makeFolder(tempRoot: string): string {
-  try {
-    return mkdtempSync(join(tempRoot, `work-${process.pid}-`));
-  } catch (error) {
-    throw environmentError("make a temporary folder in", tempRoot, error);
   }
 }
 

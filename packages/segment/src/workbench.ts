@@ -1,6 +1,6 @@
 /** The segment engine on real files: a private temporary folder for each piece of work. */
 import { chmodSync, rmSync } from "node:fs";
-import { mkdtemp, rm, statfs } from "node:fs/promises";
+import { mkdir, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -31,6 +31,7 @@ import { environmentError, saveBody } from "./file-hash.ts";
 import type { MergeSource } from "./merge.ts";
 import { rowOf, type StoredRow, writeContent } from "./segment-rows.ts";
 import { checkClosed, closeFile, openForBulk, openForReading, sqliteError } from "./sqlite-file.ts";
+import { makeWorkFolder, removeWorkFolder } from "./work-folder.ts";
 import { SegmentWorker } from "./worker-pool.ts";
 
 const REASON_CHARS_MAX = 1_000;
@@ -50,12 +51,7 @@ export function createSegmentEngine(
     async openWorkbench() {
       const { tempRoot = tmpdir() } = options;
       const root = typeof tempRoot === "string" ? tempRoot : tempRoot();
-      try {
-        const folder = await mkdtemp(join(root, `work-${process.pid}-`));
-        return new FolderWorkbench(folder, worker, options.logger);
-      } catch (error) {
-        throw environmentError("make a temporary folder in", root, error);
-      }
+      return new FolderWorkbench(makeWorkFolder(root), worker, options.logger);
     },
     [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
   };
@@ -74,12 +70,16 @@ class FolderWorkbench implements Workbench {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.#folder, { recursive: true, force: true });
+    removeWorkFolder(this.#folder, this.#logger);
   }
 
   async freeBytes(): Promise<number> {
-    const stats = await statfs(this.#folder);
-    return stats.bavail * stats.bsize;
+    try {
+      const stats = await statfs(this.#folder);
+      return stats.bavail * stats.bsize;
+    } catch (error) {
+      throw environmentError("look at", this.#folder, error);
+    }
   }
 
   async buildDelta(
@@ -90,9 +90,11 @@ class FolderWorkbench implements Workbench {
       readonly content: SegmentContent;
     },
   ): Promise<BuiltDelta> {
-    const folder = await mkdtemp(join(this.#folder, "delta-"));
+    this.#files += 1;
+    const folder = join(this.#folder, `delta-${this.#files}`);
     const sqlitePath = join(folder, "delta.sqlite");
     try {
+      await mkdir(folder);
       this.#writeDeltaFile(sqlitePath, owner, draft);
       checkClosed(sqlitePath, this.#logger);
       const manifest = this.#describeDelta(sqlitePath, owner, draft);
@@ -206,7 +208,7 @@ class FolderWorkbench implements Workbench {
       { task: "audit-delta", owner, run, tarPath, sqlitePath, deep },
       signal,
     );
-    rmSync(tarPath);
+    this.#remove(tarPath);
     if (found.outcome === "poison") return { outcome: "poison", reason: keptReason(found.reason) };
     const { rows, replaced, sums } = found.audit;
     return {
@@ -296,6 +298,14 @@ class FolderWorkbench implements Workbench {
     );
     chmodSync(path, 0o444);
     return { source: { kind: "file", path }, ...merged };
+  }
+
+  #remove(path: string): void {
+    try {
+      rmSync(path);
+    } catch (error) {
+      throw environmentError("remove", path, error);
+    }
   }
 
   #nextPath(extension: string): string {
