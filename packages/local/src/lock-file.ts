@@ -22,7 +22,6 @@ export function takeFileLock(path: string): Disposable | undefined {
   } catch (cause) {
     db?.close();
     if (isBusy(cause)) return undefined;
-    const message = `Cannot take lock "${path}": ${reasonOf(cause)}; remove it when nobody works there`;
-    throw new SiltError("unavailable", message, { cause });
+    throw new SiltError("unavailable", `Cannot take lock "${path}": ${reasonOf(cause)}`, { cause });
   }
 }

@@ -28,6 +28,9 @@ export type Deed =
 
 export type HistoryLine = Deed | { readonly done: boolean };
 
+export const isWithin = (sequence: number, ranges: readonly Range[]): boolean =>
+  ranges.some(({ from, to }) => from <= sequence && sequence <= to);
+
 /** Follows a journal, and appends to it. */
 export class HistoryModel implements Disposable {
   readonly #descriptor: number;
@@ -64,12 +67,11 @@ export class HistoryModel implements Disposable {
     return this.#excluded;
   }
 
-  /** The records after all runs up to `sequence` that were not rolled back. */
-  records(sequence = this.sequence): readonly KillRecord[] {
+  /** The records after all runs up to `sequence` outside of these ranges. */
+  records(sequence = this.sequence, excluded = this.excluded): readonly KillRecord[] {
     const records = new Map<string, KillRecord>();
     for (const [number, operation] of this.#writes) {
-      const undone = this.#excluded.some(({ from, to }) => from <= number && number <= to);
-      if (number > sequence || undone) continue;
+      if (number > sequence || isWithin(number, excluded)) continue;
       for (const [id, after] of changeBy(operation, records)) {
         if (after === undefined) records.delete(id);
         else records.set(id, after);

@@ -170,7 +170,11 @@ export class Life {
       slot,
       ending: this.#isReady || isCommand ? ending.kind : "start",
       end: killed ? "killed" : aborted ? "aborted" : "ended",
-      phase: isCommand ? "silt" : this.#isReady ? this.#phase() : `start: ${this.#phase()}`,
+      phase: isCommand
+        ? `silt ${slot.args?.[0]}`
+        : this.#isReady
+          ? this.#phase()
+          : `start: ${this.#phase()}`,
       did: this.#did,
       errors: this.#errors,
       wrong: this.#wrong,

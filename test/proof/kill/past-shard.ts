@@ -1,7 +1,16 @@
 /** The collection that is rolled back, and held against the model of its one writer. */
-import { openCollection, type Ports, readHistory, type ShardRef, shardRefs } from "@silt/core";
+import {
+  isSiltError,
+  openCollection,
+  type Ports,
+  readHistory,
+  type ShardRef,
+  shardRefs,
+} from "@silt/core";
+import type { SeededRandom } from "@silt/testkit";
 import type { Store } from "../../../packages/silt/src/index.ts";
-import type { HistoryModel } from "./history-model.ts";
+import { type HistoryModel, isWithin } from "./history-model.ts";
+import type { KillRecord } from "./operation.ts";
 import { differenceOf } from "./own-records.ts";
 import { expectThat } from "./role-context.ts";
 import { digestsOf, writtenRecord } from "./slot-state.ts";
@@ -47,17 +56,56 @@ export async function expectPast(store: Store, model: HistoryModel): Promise<voi
   const collection = await store.collection(PAST_COLLECTION);
   const { records, behind } = await collection.get({ fresh: true, embeddings: true });
   expectThat(behind === 0, () => `a fresh read of ${PAST_COLLECTION} is behind`);
-  const expected = model.records();
-  const found = records.map(writtenRecord);
-  expectThat(
-    digestsOf(found, 1)[0] === digestsOf(expected, 1)[0],
-    () =>
-      `${PAST_COLLECTION}: after ${model.sequence} runs and rollbacks of ${JSON.stringify(model.excluded)} ` +
-      `it differs: ${differenceOf(new Map(expected.map((record) => [record.id, record])), found)}`,
+  expectSame(
+    model.records(),
+    records.map(writtenRecord),
+    () => `after ${model.sequence} runs and rollbacks of ${JSON.stringify(model.excluded)}`,
   );
   const { ports } = store.context;
   const { versions } = await readHistory(ports, (await openPast(ports)).shard);
   const known = new Set(versions.map(({ ref }) => ref.version));
   const missing = [...model.pinned].filter((version) => !known.has(version));
   expectThat(missing.length === 0, () => `versions ${missing} are pinned, and gone`);
+}
+
+/** Any version that is kept gives what its runs were; one that is held is kept. True when one was read. */
+export async function expectVersion(
+  store: Store,
+  model: HistoryModel,
+  random: SeededRandom,
+): Promise<boolean> {
+  const { ports } = store.context;
+  const { versions } = await readHistory(ports, (await openPast(ports)).shard);
+  const { ref, manifest } = random.pick(versions);
+  const { appliedThrough, excluded } = manifest;
+  const collection = await store.collection(PAST_COLLECTION);
+  try {
+    const { records } = await collection.get({ version: ref.version, embeddings: true });
+    const expected = model.records(appliedThrough, excluded);
+    expectSame(expected, records.map(writtenRecord), () => `in version ${ref.version}`);
+    for (const { from } of excluded) {
+      expectThat(
+        isWithin(from, model.excluded),
+        () => `version ${ref.version} excludes run ${from}, which nobody has rolled back`,
+      );
+    }
+    return true;
+  } catch (error) {
+    if (!isSiltError(error, "invalid") || model.pinned.has(ref.version)) throw error;
+    // The collector was faster.
+    return false;
+  }
+}
+
+function expectSame(
+  expected: readonly KillRecord[],
+  found: readonly KillRecord[],
+  when: () => string,
+): void {
+  expectThat(
+    digestsOf(found, 1)[0] === digestsOf(expected, 1)[0],
+    () =>
+      `${PAST_COLLECTION} differs ${when()}: ` +
+      differenceOf(new Map(expected.map((record) => [record.id, record])), found),
+  );
 }

@@ -50,6 +50,8 @@ export const SLOTS: readonly Slot[] = [
   { name: "verify-0", role: "verify", weight: 1 },
   { name: "export-0", role: "export", weight: 1 },
   { name: "silt-compact", role: "command", weight: 1, args: ["compact"] },
+  { name: "silt-gc", role: "command", weight: 1, args: ["gc", "--delete"] },
+  { name: "silt-sweep", role: "command", weight: 1, args: ["sweep"] },
   { name: "silt-verify", role: "command", weight: 1, args: ["verify"] },
 ];
 

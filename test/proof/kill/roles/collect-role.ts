@@ -1,20 +1,26 @@
-import { collectShard, openCollection, shardRefs, sweepShard } from "@silt/core";
-import type { Role } from "../role-context.ts";
+import { expectThat, type Role } from "../role-context.ts";
 
 const SWEEP_CHANCE = 0.3;
+const MAY_FAIL = ["unavailable", "conflict", "fenced"];
 
-/** Collects, and sweeps at times, shard after shard. */
+/** Collects one collection after the other, and sweeps at times. */
 export const collectRole: Role = async ({ store, random, say }) => {
-  const { ports, holder } = store.context;
   return async () => {
-    const opened = await openCollection(ports, random.pick(await store.collections()));
-    if (opened === undefined) return;
-    for (const shard of shardRefs(opened.identity)) {
-      if (random.chance(SWEEP_CHANCE)) {
-        await sweepShard(ports, shard, { hintAfterMs: 0, stuckAfterMs: 60_000 });
-        say({ did: "sweep" });
+    const collection = random.pick(await store.collections());
+    if (random.chance(SWEEP_CHANCE)) {
+      await store.sweep({ collection, hintAfterMs: 0 });
+      say({ did: "sweep" });
+    }
+    for (const report of await store.gc({ collection, delete: true })) {
+      const { error } = report;
+      if (error !== undefined) {
+        expectThat(
+          MAY_FAIL.includes(error.kind),
+          () =>
+            `the collector of ${collection} ${report.shard} failed: ${error.kind} ${error.message}`,
+        );
+        say({ error: error.kind, message: error.message });
       }
-      const report = await collectShard(ports, opened.identity, shard, { holder, delete: true });
       say({ did: "collection" });
       say({ did: "objects collected", count: report.deleted.length });
       say({ did: "versions retired", count: report.retired.length });

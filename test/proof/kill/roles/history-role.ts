@@ -1,15 +1,8 @@
 import { join } from "node:path";
-import {
-  isSiltError,
-  type KnownVersion,
-  pinVersion,
-  readHistory,
-  rollbackShard,
-  unpinVersion,
-} from "@silt/core";
+import { isSiltError, type KnownVersion, readHistory } from "@silt/core";
 import { HistoryModel } from "../history-model.ts";
 import { perform, randomOperation } from "../operation.ts";
-import { expectPast, openPast, PIN_OWNER, settleDeed } from "../past-shard.ts";
+import { expectPast, expectVersion, openPast, PIN_OWNER, settleDeed } from "../past-shard.ts";
 import type { Role, RoleContext } from "../role-context.ts";
 import { PAST_COLLECTION, slotFolder } from "../world.ts";
 
@@ -36,7 +29,9 @@ export const historyRole: Role = async (context) => {
     else if (chance < 0.75) await (await store.collection(PAST_COLLECTION)).compact();
     else if (chance < 0.87) await rollback(context, model);
     else await holdOrLetGo(context, model);
-    if (random.chance(LOOK_CHANCE)) await expectPast(store, model);
+    if (!random.chance(LOOK_CHANCE)) return;
+    await expectPast(store, model);
+    if (await expectVersion(store, model, random)) say({ did: "old version read" });
   };
 };
 
@@ -52,8 +47,8 @@ async function write(context: RoleContext, model: HistoryModel): Promise<void> {
 
 async function rollback(context: RoleContext, model: HistoryModel): Promise<void> {
   const { random, store, say, slot } = context;
-  const { ports, holder } = store.context;
-  const { identity, policy, shard } = await openPast(ports);
+  const { ports } = store.context;
+  const { shard } = await openPast(ports);
   const [current, ...older] = (await readHistory(ports, shard)).versions;
   if (current === undefined || older.length === 0) return;
   const target: KnownVersion = random.pick(older);
@@ -61,9 +56,7 @@ async function rollback(context: RoleContext, model: HistoryModel): Promise<void
   const from = target.manifest.appliedThrough + 1;
   model.append({ rollback: token, range: { from, to: current.manifest.appliedThrough } });
   try {
-    const report = await rollbackShard(ports, identity, policy, shard, {
-      holder,
-      toVersion: target.ref.version,
+    const report = await store.rollback(PAST_COLLECTION, target.ref.version, {
       baseVersion: current.ref.version,
       reason: token,
     });
@@ -84,7 +77,7 @@ async function holdOrLetGo(context: RoleContext, model: HistoryModel): Promise<v
   if (model.pinned.size >= PINNED_MAX) {
     const version = random.pick([...model.pinned]);
     model.append({ unpin: version });
-    await unpinVersion(ports, shard, version, PIN_OWNER);
+    await store.unpin(PAST_COLLECTION, version, { owner: PIN_OWNER });
     model.append({ done: true });
     say({ did: "unpin" });
     return;
@@ -93,7 +86,7 @@ async function holdOrLetGo(context: RoleContext, model: HistoryModel): Promise<v
   const { version } = random.pick(versions).ref;
   model.append({ pin: version });
   try {
-    await pinVersion(ports, shard, version, { owner: PIN_OWNER, reason: "it is tested" });
+    await store.pin(PAST_COLLECTION, version, { owner: PIN_OWNER, reason: "it is tested" });
     model.append({ done: true });
     say({ did: "pin" });
   } catch (error) {
