@@ -47,12 +47,16 @@ export interface FullDiskReport {
 /** Undefined where nothing may be mounted. Throws a `WrongError` when something was lost. */
 export async function runFullDisk(
   root: string,
-  full: FullDisk,
+  full: readonly FullDisk[],
   options: { readonly seed: number; readonly rounds: number },
 ): Promise<FullDiskReport | undefined> {
-  const { pathOf, noticed, leftBytesMax } = FULL_DISKS[full];
-  using disk = mountSmallDisk(pathOf(worldAt(root)));
-  if (disk === undefined) return undefined;
+  using disks = new DisposableStack();
+  const small: SmallDisk[] = [];
+  for (const name of full) {
+    const disk = mountSmallDisk(FULL_DISKS[name].pathOf(worldAt(root)));
+    if (disk === undefined) return undefined;
+    small.push(disks.use(disk));
+  }
   const names = SLOTS.map(({ name }) => name);
   const world = await createWorld(root, names);
   const random = createSeededRandom(options.seed);
@@ -62,14 +66,17 @@ export async function runFullDisk(
   for (let round = 1; round <= options.rounds; round++) {
     const running = WORKERS.map((name) => start(world, name, random));
     try {
-      const watched = running.filter(({ plan }) => noticed.some((name) => name === plan.slot.name));
-      await fillUp(disk, watched, random.int(leftBytesMax));
-      if (full === "store") commands.push(await writeByCommand(world));
+      await Promise.all(running.map((life) => life.until(({ deeds }) => deeds > 0)));
+      for (const [index, disk] of small.entries()) {
+        disk.leave(random.int(FULL_DISKS[full[index] as FullDisk].leftBytesMax));
+      }
+      await Promise.all(running.filter(isToNotice(full)).map(untilItFails));
+      if (full.includes("store")) commands.push(await writeByCommand(world));
       for (const life of running) {
         const { name } = life.plan.slot;
         failures[name] = (failures[name] ?? 0) + life.failures;
       }
-      disk.leave(ROOM);
+      for (const disk of small) disk.leave(ROOM);
       await Promise.all(running.map(goesOn));
     } finally {
       for (const life of running) life.kill();
@@ -87,11 +94,13 @@ function start(world: World, name: string, random: SeededRandom): Life {
   return new Life(world, { slot, seed: random.int(2 ** 31), ending });
 }
 
-/** Some work first; then no more than a little space is left, until those who must notice have. */
-async function fillUp(disk: SmallDisk, watched: readonly Life[], leftBytes: number) {
-  await Promise.all(watched.map((life) => life.until(({ deeds }) => deeds > 0)));
-  disk.leave(leftBytes);
-  await Promise.all(watched.map((life) => life.until((one) => one.failures >= FAILURES_MIN)));
+const isToNotice =
+  (full: readonly FullDisk[]) =>
+  ({ plan }: Life): boolean =>
+    full.some((disk) => FULL_DISKS[disk].noticed.some((name) => name === plan.slot.name));
+
+async function untilItFails(life: Life): Promise<void> {
+  await life.until(({ failures }) => failures >= FAILURES_MIN);
 }
 
 /** The same process does new things. */

@@ -24,7 +24,7 @@ const READS: readonly (readonly string[])[] = [
   ["export", "whole", "--jsonl", "-"],
 ];
 
-const CHANGES: readonly { readonly args: readonly string[]; readonly input?: string }[] = [
+const CHANGES: readonly Asked[] = [
   { args: ["put", "whole", "--json"], input: '{"id": "x", "embedding": [1, 2, 3, 4]}' },
   { args: ["patch", "whole", "--json"], input: '{"id": "x", "document": "y"}' },
   { args: ["delete", "whole", "--id", "x", "--json"] },
@@ -33,50 +33,67 @@ const CHANGES: readonly { readonly args: readonly string[]; readonly input?: str
   { args: ["gc", "--delete", "--json"] },
   { args: ["init", "more", "--dimension", "2", "--json"] },
   { args: ["pin", "whole", "0", "--json"] },
-  { args: ["rollback", "whole", "0", "--yes", "--json"] },
+  { args: ["rollback", "whole", "0", "--json"] },
 ];
 
 export interface ReadOnlyReport {
+  /** What the owner was told, and what nobody was told while the owner had the store open. */
   readonly reads: readonly { readonly owner: SiltRun; readonly nobody: SiltRun }[];
   readonly changes: readonly SiltRun[];
+  /** Reads and changes while nobody has it open: then the log cannot be opened read-only. */
+  readonly alone: readonly SiltRun[];
   /** What differs in the store afterwards: nothing. */
   readonly changed: readonly string[];
 }
 
-/** The same while its owner has the store open, and while nobody has. Undefined where one cannot be nobody. */
-export async function runReadOnly(
-  root: string,
-  options: { readonly ownerHasItOpen: boolean },
-): Promise<ReadOnlyReport | undefined> {
+/** Undefined where this process may not become somebody else. */
+export async function runReadOnly(root: string): Promise<ReadOnlyReport | undefined> {
   if (!canBeNobody()) return undefined;
   letPass(root);
   const world = await createWorld(root, []);
   await fill(world);
   const cacheFolder = join(root, "cache-of-nobody");
-  mkdirSync(cacheFolder);
-  mkdirSync(join(root, "compiled"), { recursive: true });
-  openToAll(cacheFolder);
-  openToAll(world.temporary);
-  openToAll(join(root, "compiled"));
-  const asNobody = (args: readonly string[], input?: string) =>
-    runSilt(world, args, { wrapper: AS_NOBODY, cacheFolder, ...(input && { input }) });
-  const vector = "[1, 2, 3, 4]";
+  for (const folder of [cacheFolder, world.temporary, join(root, "compiled")]) {
+    mkdirSync(folder, { recursive: true });
+    openToAll(folder);
+  }
+  const asNobody = ({ args, input }: Asked) =>
+    runSilt(world, args, { wrapper: AS_NOBODY, cacheFolder, input: input ?? "" });
+  const asked = READS.map((args) => ({ args, input: VECTOR }));
 
-  const owners: SiltRun[] = [];
-  for (const args of READS) owners.push(await runSilt(world, args, { input: vector }));
-  await using stack = new AsyncDisposableStack();
-  if (options.ownerHasItOpen) stack.use(await openWorldStore(world, { create: false }));
+  const owners = await inOrder(asked, ({ args, input }) => runSilt(world, args, { input }));
   const before = fingerprint(world.location);
-  const reads: { owner: SiltRun; nobody: SiltRun }[] = [];
-  for (const owner of owners) reads.push({ owner, nobody: await asNobody(owner.args, vector) });
-  const changes: SiltRun[] = [];
-  for (const { args, input } of CHANGES) changes.push(await asNobody(args, input));
+  const alone = await inOrder([...asked.slice(0, 1), ...CHANGES.slice(0, 1)], asNobody);
+  const changed = changesSince(before, world);
+
+  await using _open = await openWorldStore(world, { create: false });
+  const opened = fingerprint(world.location);
+  const nobodies = await inOrder(asked, asNobody);
+  const changes = await inOrder(CHANGES, asNobody);
+  changed.push(...changesSince(opened, world));
+  const reads = owners.map((owner, index) => ({ owner, nobody: nobodies[index] as SiltRun }));
+  return { reads, changes, alone, changed };
+}
+
+const VECTOR = "[1, 2, 3, 4]";
+
+interface Asked {
+  readonly args: readonly string[];
+  readonly input?: string;
+}
+
+async function inOrder<T, R>(items: readonly T[], action: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await action(item));
+  return results;
+}
+
+function changesSince(before: readonly string[], world: World): string[] {
   const after = fingerprint(world.location);
-  const changed = [
+  return [
     ...before.filter((line) => !after.includes(line)),
     ...after.filter((line) => !before.includes(line)),
   ];
-  return { reads, changes, changed };
 }
 
 /** Some records that are compacted, and some that are pending. */
