@@ -5,7 +5,7 @@ import type { CollectionIdentity } from "./formats.ts";
 import { shardPartition } from "./object-keys.ts";
 import type { Head, Ports } from "./ports.ts";
 import type { RegisteredRun } from "./register-runs.ts";
-import type { OpenVersion, VersionView } from "./shard-reader.ts";
+import { isStillCurrent, type OpenVersion, type VersionView } from "./shard-reader.ts";
 import { SiltError } from "./silt-error.ts";
 import { type ShardContent, writeDeltas } from "./write-deltas.ts";
 
@@ -31,8 +31,8 @@ export async function deleteWhere<View extends VersionView<OpenVersion>>(
   scope: DeleteScope<View>,
 ): Promise<readonly RegisteredRun[]> {
   for (let attempt = 1; attempt <= DECISIONS_MAX; attempt++) {
-    const decided = await decide(identity, scope);
-    if (decided === "excluding") {
+    const decided = await decide(ports, identity, scope);
+    if (decided === "overtaken") {
       await ports.clock.sleep(ports.random.fraction() * 100 * attempt);
       continue;
     }
@@ -54,13 +54,18 @@ interface Decision {
 }
 
 async function decide<View extends VersionView<OpenVersion>>(
+  ports: Ports,
   identity: CollectionIdentity,
   { views: open, matching }: DeleteScope<View>,
-): Promise<Decision | "excluding"> {
+): Promise<Decision | "overtaken"> {
   const views = await open();
   try {
     // An exclusion that is about to flip may bring back what a run to be excluded has hidden.
-    if (views.some(({ head }) => head.excluding !== null)) return "excluding";
+    if (views.some(({ head }) => head.excluding !== null)) return "overtaken";
+    for (const ref of shardRefs(identity)) {
+      const view = views.find(({ shard }) => shard === ref.shard);
+      if (view && !(await isStillCurrent(ports, ref, view))) return "overtaken";
+    }
     const contents = views.flatMap((view) => deletesIn(identity, view, matching(view)));
     const touched = new Set(contents.map(({ shard }) => shard));
     const heads = shardRefs(identity).flatMap((ref): [string, Head][] => {

@@ -5,7 +5,7 @@ import { shardPartition } from "./object-keys.ts";
 import type { Ports, SegmentOwner, ShardRef } from "./ports.ts";
 import type { RegisteredRun } from "./register-runs.ts";
 import type { PutRow, Row, SegmentContent } from "./row.ts";
-import type { OpenVersion, VersionView } from "./shard-reader.ts";
+import { isStillCurrent, type OpenVersion, type VersionView } from "./shard-reader.ts";
 import { SiltError } from "./silt-error.ts";
 import { writeDeltas } from "./write-deltas.ts";
 
@@ -57,6 +57,7 @@ export async function retryExcluded<View extends VersionView<OpenVersion>>(
   for (let attempt = 1; attempt <= DECISIONS_MAX; attempt++) {
     const view = await open();
     try {
+      if (!(await isStillCurrent(ports, shard, view))) continue;
       await checkMayComeBack(ports, shard, view, run);
       const { buffer, skipped } = untouchedSince(touched(view), content, sequence);
       const written = await writeDeltas(

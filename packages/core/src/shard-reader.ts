@@ -14,7 +14,7 @@ import {
   extendOverlay,
   type PendingOverlay,
 } from "./pending-overlay.ts";
-import type { Applied, Head, Ports, SegmentOwner } from "./ports.ts";
+import type { Applied, Head, Ports, SegmentOwner, ShardRef } from "./ports.ts";
 import type { SegmentContent } from "./row.ts";
 import { checkBelongTogether, checkChain } from "./shard-state.ts";
 import { SiltError } from "./silt-error.ts";
@@ -61,6 +61,19 @@ export interface ShardReaderOptions<V extends OpenVersion> {
     manifest: SnapshotManifest,
     options: { readonly searches: boolean },
   ) => Promise<V | undefined>;
+}
+
+/**
+ * True when a view's version is still the current one: then it was when the view read HEAD, and a write that is
+ * conditional on that HEAD meets every exclusion that the view does not know (rule 7). A view reads the pointer
+ * before HEAD, so that an exclusion that was flipped and resolved between the two is in HEAD alone.
+ */
+export async function isStillCurrent(
+  { objects }: Pick<Ports, "objects">,
+  shard: ShardRef,
+  { commitId }: Pick<VersionView<OpenVersion>, "commitId">,
+): Promise<boolean> {
+  return (await readPointer(objects, shard)).pointer.commitId === commitId;
 }
 
 export class ShardReader<V extends OpenVersion> implements Disposable {
