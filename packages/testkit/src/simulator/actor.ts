@@ -34,6 +34,10 @@ export interface Actor {
   priority: number;
   /** Operations that it still may begin. */
   operationsLeft: number;
+  /** Calls of its whole life, for the sleeps that its plan has. */
+  callsEver: number;
+  /** Versions that the operation at work has stored manifests for. */
+  readonly attempts: Set<string>;
   /** Calls since the present operation began, and faults that it met: for budgets (I8). */
   calls: number;
   bytes: number;

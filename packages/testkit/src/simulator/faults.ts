@@ -19,8 +19,6 @@ export const CALL_FAULTS = [
   "sdk-retry",
   /** The store says "try again" (409) and did nothing. */
   "try-again",
-  /** The body of an object breaks off in the middle. */
-  "broken-body",
   /** The process sleeps, for seconds or for hours. */
   "pause",
 ] as const;
@@ -33,6 +31,8 @@ export const WEATHER_FAULTS = [
   "denied",
   /** A wrong prefix: everything under it looks absent to one actor for a while (F57). */
   "vanished",
+  /** What one actor reads of bundles is not what is stored, for a while. */
+  "garbled",
   "disk-full",
   "clock-jump",
   /** Hours pass between two steps. */

@@ -35,6 +35,9 @@ export interface SchedulePlan {
   readonly seed: number;
   readonly collections: readonly CollectionPlan[];
   readonly actors: readonly ActorPlan[];
+  readonly theme: Theme;
+  /** Calls before which an actor sleeps so long that all others get through. */
+  readonly sleeps: readonly { readonly name: string; readonly call: number; readonly ms: number }[];
   readonly personality: Personality;
   readonly stepMsMax: number;
   readonly changeChance: number;
@@ -48,6 +51,21 @@ export interface SchedulePlan {
   /** Objects that are damaged or gone come back when faults stop. */
   readonly heals: boolean;
 }
+
+/**
+ * What a schedule is about. Rare meetings need both who meet, often, and little else: a collector and a
+ * rollback; two events about one source; a compactor whose answer is lost and its successor.
+ */
+export const THEMES = ["mixed", "mixed", "history", "ingest", "races", "poison"] as const;
+export type Theme = (typeof THEMES)[number];
+
+const THEME_CAST: Readonly<Record<Theme, Partial<typeof CAST>>> = {
+  mixed: {},
+  history: { collector: [1, 2, 1], operator: [1, 1, 1], ingester: [1, 1, 0], reader: [1, 1, 0.3] },
+  ingest: { ingester: [2, 2, 1], writer: [1, 1, 1], collector: [1, 1, 0.2], operator: [1, 1, 0.2] },
+  races: { compactor: [2, 3, 1], collector: [1, 1, 0.2], reader: [1, 1, 0.2], operator: [1, 1, 0] },
+  poison: { operator: [1, 1, 1], collector: [1, 1, 0.3], ingester: [1, 1, 0], reader: [1, 1, 0.5] },
+};
 
 /** How many of each role take part: `[least, most]`, and the chance that the role takes part at all. */
 const CAST: Readonly<Record<Role, readonly [number, number, number]>> = {
@@ -98,10 +116,10 @@ function drawCollections(random: SeededRandom): readonly CollectionPlan[] {
   }));
 }
 
-function drawActors(random: SeededRandom, cuts: Cuts): SchedulePlan["actors"] {
+function drawActors(random: SeededRandom, theme: Theme, cuts: Cuts): SchedulePlan["actors"] {
   const without = new Set(cuts.without ?? []);
   return ROLES.flatMap((role) => {
-    const [least, most, chance] = CAST[role];
+    const [least, most, chance] = THEME_CAST[theme][role] ?? CAST[role];
     const takesPart = random.chance(chance);
     const count = least + random.int(most - least + 1);
     const operations = Array.from({ length: count }, () => 1 + random.int(4));
@@ -116,22 +134,47 @@ function drawActors(random: SeededRandom, cuts: Cuts): SchedulePlan["actors"] {
   });
 }
 
+const POISON_RATE = 0.02;
+
+/** Damage to bundles, often; whatever else goes wrong. */
+function poisoned(rates: FaultRates, without: ReadonlySet<string>): FaultRates {
+  if (without.has("damaged")) return rates;
+  const others = rates.weather.filter(([kind]) => kind !== "damaged" && kind !== "restored");
+  return { ...rates, weather: [["damaged", POISON_RATE], ...others] };
+}
+
+const SLEEPS_MAX = 2;
+/** Within the first operations of an actor. */
+const SLEEP_CALL_MAX = 70;
+
+function drawSleeps(random: SeededRandom, actors: SchedulePlan["actors"]): SchedulePlan["sleeps"] {
+  return Array.from({ length: random.int(SLEEPS_MAX + 1) }, () => ({
+    name: random.pick(actors).name,
+    call: 1 + random.int(SLEEP_CALL_MAX),
+    ms: random.pick([3_000, 45_000, HOUR_MS, 26 * HOUR_MS]),
+  }));
+}
+
 /** The plan of a seed: the same for ever, unless this file changes. */
 export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
   // Neighbouring seeds of the generator are unlike only after mixing.
   const random = createSeededRandom(Math.imul(seed ^ 0x5117, 0x9e3779b1));
   const without = new Set(cuts.without ?? []);
   const collections = drawCollections(random.fork());
-  const actors = drawActors(random.fork(), cuts);
+  const theme = random.pick(THEMES);
+  const rates = drawRates(random.fork(), without);
+  const actors = drawActors(random.fork(), theme, cuts);
   return {
     seed,
     collections,
+    theme,
     actors,
+    sleeps: drawSleeps(random.fork(), actors),
     personality: random.pick(PERSONALITIES),
     stepMsMax: random.pick([1, 10, 10, 200]),
     changeChance: random.pick([0.01, 0.05, 0.2]),
-    rates: drawRates(random.fork(), without),
-    faultsMax: random.pick([0, 3, 10, 40]),
+    rates: theme === "poison" ? poisoned(rates, without) : rates,
+    faultsMax: theme === "poison" ? 40 : random.pick([0, 3, 10, 40]),
     clockSkewMs: random.pick([0, 0, 1_000, 30_000]),
     chaosStepsMax: 800,
     heals: random.chance(0.85),

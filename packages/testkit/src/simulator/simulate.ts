@@ -149,7 +149,7 @@ async function runChaos(sim: Simulation): Promise<void> {
 /** I7: with faults switched off everything pending is applied, in a bounded number of steps. */
 async function settle(sim: Simulation): Promise<void> {
   sim.stopFaults();
-  if (!sim.actors.some(({ role }) => role === "sweeper")) {
+  if (!sim.hintsSuffice && !sim.actors.some(({ role }) => role === "sweeper")) {
     sim.addActor("sweeper", "late-sweeper", 0, sweeper);
   }
   const until = sim.scheduler.steps + SETTLE_STEPS_MAX;

@@ -32,6 +32,7 @@ interface Call<T> {
 const unavailable = (method: string, subject: string, why: string) =>
   new SiltError("unavailable", `Cannot ${method} "${subject}": ${why}`);
 
+const MANIFEST_NAME = "/manifest.json";
 const POINTER_NAME = "/latest-pointer.json";
 const MINUTE_MS = 60_000;
 const PAUSES_MS = [50, 1_000, 40_000, 10 * MINUTE_MS, 3 * 60 * MINUTE_MS, 26 * 60 * MINUTE_MS];
@@ -58,7 +59,14 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
     const request = () => {
       const hindrance = sim.weather.hindrance(actor, call.method, call.subject);
       if (hindrance !== undefined) return fail(hindrance);
-      const fault = sim.callFault(actor, call.mutates);
+      const sleepMs = sim.sleepAt(actor);
+      if (sleepMs > 0) {
+        sim.note(actor, () => `sleeps for ${sleepMs} ms before ${call.method}`);
+        actor.pausedUntilMs = sim.scheduler.nowMs + sleepMs;
+        return sim.scheduler.push(actor, act, call.mutates ? land : undefined);
+      }
+      const isCommit = call.method === "commit" || call.subject.endsWith(POINTER_NAME);
+      const fault = sim.callFault(actor, call.mutates, call.mutates && isCommit);
       switch (fault) {
         case "crash-before":
           return sim.crash(actor);
@@ -132,6 +140,7 @@ function simulatedObjects(sim: Simulation, actor: Actor): ObjectStore {
   return {
     put: (key, source, options) =>
       call("put", key, true, async () => {
+        if (key.endsWith(MANIFEST_NAME)) actor.attempts.add(key);
         const put = await store.put(key, source, options);
         if (put.outcome === "stored")
           await sim.watch(() => sim.checker.stored(actor, key, options.condition));
@@ -148,7 +157,7 @@ function simulatedObjects(sim: Simulation, actor: Actor): ObjectStore {
         const found = await store.read(key);
         if (found.outcome === "absent") return found;
         actor.bytes += found.bytes;
-        return { ...found, body: sim.bodyOf(actor, key, found.body) };
+        return { ...found, body: sim.weather.bodyOf(actor, key, found.body) };
       }),
     head: (key) =>
       call("head", key, false, async () => (seen(key) ? store.head(key) : { outcome: "absent" })),

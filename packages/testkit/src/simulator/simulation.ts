@@ -39,6 +39,7 @@ export interface SimulationOptions {
 }
 
 const START_MS = Date.UTC(2026, 0, 1);
+const CRITICAL_FACTOR = 8;
 const RESTART_MS_MAX = 60_000;
 
 export class Simulation {
@@ -120,6 +121,8 @@ export class Simulation {
       clockOffsetMs: Math.floor((random.fraction() * 2 - 1) * this.plan.clockSkewMs),
       priority: random.fraction(),
       operationsLeft: operations,
+      callsEver: 0,
+      attempts: new Set<string>(),
       calls: 0,
       bytes: 0,
       faultsMet: 0,
@@ -189,16 +192,28 @@ export class Simulation {
     return this.scheduler.nowMs + actor.clockOffsetMs;
   }
 
-  /** The fault that a call meets, if any. */
-  callFault(actor: Actor, mutates: boolean): CallFault | undefined {
+  /** The fault that a call meets, if any; what commits something meets more of them. */
+  callFault(actor: Actor, mutates: boolean, critical = false): CallFault | undefined {
     const dice = actor.fate.fraction();
-    let kind = pickFault(this.rates.call, dice);
+    let kind = pickFault(this.rates.call, critical ? dice / CRITICAL_FACTOR : dice);
     if (kind === undefined) return undefined;
     // A read that lands late or twice is nothing but a read.
     if (!mutates && (kind === "late-request" || kind === "sdk-retry")) kind = "lost-answer";
     if (!this.#happens(kind)) return undefined;
     actor.faultsMet += 1;
     return kind;
+  }
+
+  /** How long an actor sleeps at this call, by the plan of the seed; 0 = not at all. */
+  sleepAt(actor: Actor): number {
+    actor.callsEver += 1;
+    if (this.rates === NO_FAULTS) return 0;
+    const sleep = this.plan.sleeps.find(
+      ({ name, call }) => name === actor.name && call === actor.callsEver,
+    );
+    if (sleep === undefined) return 0;
+    this.count("long sleeps");
+    return sleep.ms;
   }
 
   /** Before each step: what happens to the world. */
@@ -217,12 +232,6 @@ export class Simulation {
     this.count(kind);
     this.trace.mix(kind);
     return true;
-  }
-
-  /** The body of an object, which may break off. */
-  bodyOf(actor: Actor, key: string, body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-    void [actor, key];
-    return body;
   }
 
   /** The stream of a log tells of new runs: a hint each. */
@@ -326,6 +335,12 @@ export class Simulation {
     this.scheduler.flushOrphans();
     for (const actor of this.actors) actor.pausedUntilMs = 0;
     this.tell(() => "faults stop");
+  }
+
+  /** Nothing goes wrong in this schedule and nobody sweeps: hints alone must wake who is needed (F59). */
+  get hintsSuffice(): boolean {
+    const { faultsMax, actors } = this.plan;
+    return faultsMax === 0 && !actors.some(({ role }) => role === "sweeper");
   }
 
   addCollection(identity: CollectionIdentity): void {

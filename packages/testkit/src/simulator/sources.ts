@@ -14,6 +14,11 @@ export class Sources {
   readonly #sim: Simulation;
   readonly #states = new Map<string, SourceState>();
   readonly #events: string[] = [];
+  /** Digests of each source, null = gone, with the number of the change that made it so. */
+  readonly #changed = new Map<
+    string,
+    { readonly digest: string | null; readonly number: number }[]
+  >();
   #changes = 0;
 
   constructor(sim: Simulation) {
@@ -35,9 +40,20 @@ export class Sources {
         counts: collections.map(() => random.int(ROWS_MAX + 1)),
       });
     }
+    const digest = this.#states.get(uri)?.digest ?? null;
+    this.#changed.set(uri, [...(this.#changed.get(uri) ?? []), { digest, number: this.#changes }]);
     for (let left = random.int(EVENTS_MAX_EACH + 1); left > 0; left--) {
       this.#events.splice(random.int(this.#events.length + 1), 0, uri);
     }
+  }
+
+  /** The change that made a source so first; 0 for what it was before all changes. */
+  firstNumberOf(uri: string, digest: string | null): number {
+    return this.#changed.get(uri)?.find((one) => one.digest === digest)?.number ?? 0;
+  }
+
+  lastNumberOf(uri: string, digest: string | null): number {
+    return this.#changed.get(uri)?.findLast((one) => one.digest === digest)?.number ?? 0;
   }
 
   takeEvent(): string | undefined {

@@ -17,7 +17,7 @@ interface Spell {
 }
 
 const HURT_AT_ONCE_MAX = 3;
-const PENDING_CHANCE = 0.6;
+const PENDING_CHANCE = 0.75;
 const READS: ReadonlySet<string> = new Set(["get", "read", "head", "list"]);
 const PARTS = ["/deltas/", "/snapshots/", "/shards/"] as const;
 const LEAPS_MS = [31_000, 300_000, 3_700_000, 90_000_000];
@@ -28,6 +28,8 @@ export class Weather {
   readonly hurt = new Map<string, StoredObject>();
   readonly everDamaged = new Set<string>();
   readonly everMissing = new Set<string>();
+  /** Somebody read other bytes than are stored. */
+  everGarbled = false;
   /** Something looked absent that was not. */
   everVanished = false;
   readonly #sim: Simulation;
@@ -41,7 +43,8 @@ export class Weather {
 
   /** True when damage may explain what an operation says. */
   get everHurt(): boolean {
-    return this.everDamaged.size > 0 || this.everMissing.size > 0 || this.everVanished;
+    const hidden = this.everVanished || this.everGarbled;
+    return this.everDamaged.size > 0 || this.everMissing.size > 0 || hidden;
   }
 
   /** Why a call cannot succeed now. */
@@ -56,8 +59,19 @@ export class Weather {
     return this.#spells.size > 0 && this.#over("vanished", actor, key);
   }
 
+  /** What the actor reads of bundles is garbled even now. */
+  isGarbled(actor: Actor): boolean {
+    return this.#over("garbled", actor, "/deltas/");
+  }
+
   isDiskFull(actor: Actor): boolean {
     return this.#spells.size > 0 && this.#over("disk-full", actor);
+  }
+
+  /** What an actor gets to read of an object: broken off in the middle, or not what is stored. */
+  bodyOf(actor: Actor, key: string, body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    if (this.#spells.size > 0 && this.#over("garbled", actor, key)) return garbled(body);
+    return body;
   }
 
   #over(kind: WeatherFault, actor: Actor, key?: string): boolean {
@@ -84,6 +98,9 @@ export class Weather {
         return this.#begin(kind, someone, undefined);
       case "denied":
         return this.#begin(kind, random.chance(0.3) ? undefined : someone, random.pick(PARTS));
+      case "garbled":
+        this.everGarbled = true;
+        return this.#begin(kind, someone, "/deltas/");
       case "vanished":
         this.everVanished = true;
         return this.#begin(kind, someone, random.pick(PARTS));
@@ -169,5 +186,14 @@ export class Weather {
   clear(heals: boolean): void {
     this.#spells.clear();
     if (heals) for (const key of [...this.hurt.keys()]) this.restore(key);
+  }
+}
+
+/** Each chunk with one bit changed: a sick disk or proxy between the store and one machine. */
+async function* garbled(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    const copy = chunk.slice();
+    copy[0] = (copy[0] ?? 0) ^ 1;
+    yield copy;
   }
 }

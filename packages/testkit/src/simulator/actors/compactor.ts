@@ -17,7 +17,8 @@ export async function compactor(sim: Simulation, actor: Actor): Promise<void> {
   for (;;) {
     await sim.awaitHint(actor, random.int(random.pick(PAUSES_MS)));
     const hints = await attempt(sim, actor, "receive", () => ports.hints.receive(HINTS_MAX));
-    const unasked = random.chance(UNASKED_CHANCE) ? [random.pick(sim.shards)] : [];
+    const unasked =
+      !sim.hintsSuffice && random.chance(UNASKED_CHANCE) ? [random.pick(sim.shards)] : [];
     for (const hint of hints?.length ? hints : unasked) {
       if (random.chance(POLICY_CHANCE)) policies.delete(hint.collection);
       await attempt(sim, actor, "compact", () => compactHinted(sim, actor, hint, policies));
@@ -42,7 +43,9 @@ async function compactHinted(
     policies.set(hint.collection, policy);
   }
   for (let pass = 1; pass <= PASSES_MAX; pass++) {
+    actor.attempts.clear();
     const report = await compactShard(ports, identity, policy, shard, { holder: actor.name });
+    sim.checker.reported(actor, shard, report.outcome);
     sim.count(`compact: ${report.outcome}`);
     if (report.outcome !== "flipped" || report.behind === 0) return;
   }

@@ -47,6 +47,10 @@ function judge(
   );
 }
 
+/** A collector without grace takes what a sleeper, or a slow writer, is about to register or flip. */
+const isTroubled = ({ faults, totals }: Simulation): boolean =>
+  faults > 0 || (totals.abandoned ?? 0) > 0 || (totals["long sleeps"] ?? 0) > 0;
+
 /** Why an error must not be; undefined when it may. */
 function whyIllegal(sim: Simulation, error: unknown): string | undefined {
   if (!isSiltError(error)) return "every failure has a kind";
@@ -54,8 +58,7 @@ function whyIllegal(sim: Simulation, error: unknown): string | undefined {
     internal: "a broken assumption",
     invalid: "nothing was asked that cannot be",
     ...(sim.weather.everHurt ? {} : { corrupt: "nothing was damaged, lost or hidden" }),
-    // A collector without grace takes what a writer is about to register: the writer tries again.
-    ...(sim.faults > 0 || sim.totals.abandoned ? {} : { unavailable: "nothing went wrong" }),
+    ...(isTroubled(sim) ? {} : { unavailable: "nothing went wrong" }),
   };
   return reasons[error.kind];
 }

@@ -23,7 +23,10 @@ const PAUSE_MS_MAX = 8_000;
 const OWNERS = ["alice", "bob"] as const;
 /** A backup had the bundle. */
 const RESTORE_CHANCE = 0.7;
-const ACTIONS = ["roll back", "pin", "unpin", "policy", "retry", "retry"] as const;
+type Action = "roll back" | "pin" | "unpin" | "policy" | "retry";
+const HISTORY_ACTIONS: readonly Action[] = ["roll back", "roll back", "roll back", "pin", "unpin"];
+const POISON_ACTIONS: readonly Action[] = ["retry", "retry", "retry", "roll back"];
+const ACTIONS: readonly Action[] = ["roll back", "pin", "unpin", "policy", "retry", "retry"];
 
 export async function operator(sim: Simulation, actor: Actor): Promise<void> {
   const { ports, random } = actor;
@@ -31,20 +34,20 @@ export async function operator(sim: Simulation, actor: Actor): Promise<void> {
     actor.operationsLeft -= 1;
     await ports.clock.sleep(random.int(PAUSE_MS_MAX));
     const shard = random.pick(sim.shards);
-    await act(sim, actor, shard, random.pick(ACTIONS));
+    await act(sim, actor, shard, random.pick(actionsOf(sim)));
   }
 }
 
-async function act(
-  sim: Simulation,
-  actor: Actor,
-  shard: ShardRef,
-  action: (typeof ACTIONS)[number],
-): Promise<void> {
+function actionsOf({ plan }: Simulation): readonly Action[] {
+  if (plan.theme === "history") return HISTORY_ACTIONS;
+  return plan.theme === "poison" ? POISON_ACTIONS : ACTIONS;
+}
+
+async function act(sim: Simulation, actor: Actor, shard: ShardRef, action: Action): Promise<void> {
   const { ports, random } = actor;
   const { version } = sim.checker.historyOf(shard).current.pointer;
   // Mostly a version that there is; also those that the collector may have taken.
-  const wanted = Math.max(0, version - random.int(4));
+  const wanted = Math.max(0, version - 1 - random.int(4));
   switch (action) {
     case "roll back":
       return rollBack(sim, actor, shard, wanted);
@@ -89,7 +92,11 @@ async function rollBack(
       if (opened === undefined) return undefined;
       const { identity, policy } = opened;
       const options = { holder: actor.name, toVersion };
-      return rollbackShard(ports, identity, policy, shard, options);
+      actor.attempts.clear();
+      const done = await rollbackShard(ports, identity, policy, shard, options);
+      const outcome = done.outcome === "rolled-back" ? "flipped" : done.outcome;
+      sim.checker.reported(actor, shard, outcome);
+      return done;
     },
     ["invalid"],
   );

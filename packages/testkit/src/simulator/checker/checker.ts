@@ -5,6 +5,7 @@
  */
 import {
   type Applied,
+  type Guard,
   type LogTransaction,
   type PutCondition,
   parseManifest,
@@ -37,6 +38,7 @@ export class Checker {
   readonly #engine: SimulatedEngine;
   /** What each run id's writer meant. */
   readonly #meant = new Map<string, SegmentContent>();
+  readonly #guards = new Map<string, Guard>();
   readonly #deleting = new Map<Actor, Matches>();
   readonly #deletes = new Map<SegmentContent, Matches>();
   readonly #registered = new Map<SegmentContent, string>();
@@ -111,7 +113,8 @@ export class Checker {
   }
 
   /** Runs got their sequence numbers: from here on they may not be lost. */
-  committed(_actor: Actor, { appends }: LogTransaction): void {
+  committed(_actor: Actor, { appends, guards }: LogTransaction): void {
+    for (const { next } of guards) this.#guardMoves(next);
     for (const { shard, runs, next } of appends) {
       const history = this.historyOf(shard);
       for (const run of runs) {
@@ -132,6 +135,25 @@ export class Checker {
       }
       history.head = next;
     }
+  }
+
+  /** Guards move on by one, and never back to an older state of their source. */
+  #guardMoves(next: Guard): void {
+    const before = this.#guards.get(next.uri);
+    demand(
+      next.rev === (before?.rev ?? 0) + 1,
+      "I7",
+      () => `the guard of ${next.uri} goes from revision ${before?.rev ?? 0} to ${next.rev}`,
+    );
+    const { sources } = this.#sim;
+    const newest = sources.lastNumberOf(next.uri, next.sourceDigest);
+    const known = before === undefined ? 0 : sources.firstNumberOf(next.uri, before.sourceDigest);
+    demand(
+      newest >= known,
+      "I7",
+      () => `the guard of ${next.uri} goes back to an older state of its source`,
+    );
+    this.#guards.set(next.uri, next);
   }
 
   #checkBundle(key: string, sha256: string): void {
@@ -164,6 +186,23 @@ export class Checker {
     }
   }
 
+  /** What an operation says of its flip must be so: "lost" is final, and a third flip on top is no loss (F49). */
+  reported(actor: Actor, shard: ShardRef, outcome: string): void {
+    const { versions } = this.historyOf(shard);
+    const ours = versions.some(({ pointer }) => actor.attempts.has(pointer.manifest.key));
+    actor.attempts.clear();
+    demand(
+      !(outcome === "lost" && ours),
+      "I4",
+      "an operation says that it lost, but its version was committed",
+    );
+    demand(
+      !(outcome === "flipped" && !ours),
+      "I4",
+      "an operation says that it flipped, but it did not",
+    );
+  }
+
   appliedRaised(shard: ShardRef, applied: Applied): void {
     const { version } = this.historyOf(shard).current.pointer;
     if (applied.version <= version) return;
@@ -172,7 +211,7 @@ export class Checker {
     );
   }
 
-  async #flipped(_actor: Actor, key: string): Promise<void> {
+  async #flipped(actor: Actor, key: string): Promise<void> {
     const pointer = parsePointer(this.#bytesOf(key), key);
     const history = this.historyOf(pointer);
     const before = history.current;
@@ -180,7 +219,7 @@ export class Checker {
     const manifestRef = pointer.manifest;
     this.#checkObject(manifestRef.key, manifestRef.bytes, manifestRef.sha256);
     const manifest = parseManifest(this.#bytesOf(manifestRef.key), manifestRef.key);
-    this.#checkManifest(before, pointer, manifest);
+    this.#checkManifest(actor, before, pointer, manifest);
     const seen = await this.#contentOf(manifest);
     const model = history.modelAt(manifest.excluded, pointer.appliedThrough, before);
     const difference = differenceOf(seen, model);
@@ -225,6 +264,7 @@ export class Checker {
 
   /** I1, and what an exclusion may be. */
   #checkManifest(
+    actor: Actor,
     before: KnownVersion,
     pointer: KnownVersion["pointer"],
     manifest: SnapshotManifest,
@@ -252,11 +292,12 @@ export class Checker {
       through = lastSequence;
     }
     demand(through <= pointer.appliedThrough, "I1", "a segment holds runs that are not applied");
-    this.#checkExclusions(before, manifest);
+    this.#checkExclusions(actor, before, manifest);
   }
 
-  #checkExclusions(before: KnownVersion, manifest: SnapshotManifest): void {
+  #checkExclusions(actor: Actor, before: KnownVersion, manifest: SnapshotManifest): void {
     const history = this.historyOf(manifest);
+    const poisoned: number[] = [];
     for (const old of before.manifest.excluded) {
       const kept = manifest.excluded.some(({ from, to }) => from === old.from && to === old.to);
       demand(kept, "I2", () => `the exclusion of ${old.from} to ${old.to} is forgotten`);
@@ -265,18 +306,35 @@ export class Checker {
       for (let sequence = from; sequence <= to; sequence++) {
         if (isExcluded(before.manifest.excluded, sequence)) continue;
         this.#sim.count(cause === "poison" ? "exclusions" : "rolled back runs");
-        if (cause === "poison") this.#checkPoison(history, sequence);
+        if (cause === "poison") poisoned.push(sequence);
         else this.#checkUndone(history, before, manifest, sequence);
       }
     }
+    this.#checkPoison(actor, history, before, poisoned);
   }
 
-  #checkPoison({ runs }: ShardHistory, sequence: number): void {
-    const key = runs[sequence - 1]?.run.delta.key ?? "";
+  /**
+   * A sick machine may take one run alone for poison, and all of them as long as none was ever good; but
+   * not several while a bundle that is known to be good reads badly as well (F57).
+   */
+  #checkPoison(
+    actor: Actor,
+    { runs }: ShardHistory,
+    { pointer, manifest }: KnownVersion,
+    poisoned: readonly number[],
+  ): void {
+    const { weather } = this.#sim;
+    const sound = poisoned.filter(
+      (sequence) => !weather.everDamaged.has(runs[sequence - 1]?.run.delta.key ?? ""),
+    );
+    const known = runs
+      .slice(0, pointer.appliedThrough)
+      .some(({ run }) => !isExcluded(manifest.excluded, run.sequence));
+    const couldKnow = poisoned.length > 1 && known && weather.isGarbled(actor);
     demand(
-      this.#sim.weather.everDamaged.has(key),
+      sound.length === 0 || (weather.everGarbled && !couldKnow),
       "I2",
-      () => `run ${sequence} is excluded, but its bundle never was damaged`,
+      () => `run ${sound[0]} is excluded, but its bundle never was damaged`,
     );
   }
 
