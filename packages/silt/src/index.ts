@@ -40,7 +40,7 @@ export type { Inspection, ParentNorms } from "./inspect-target.ts";
 export { type OpenStoreOptions, openStore } from "./open-store.ts";
 export type { QuarantinedRun, RetryReport } from "./quarantine.ts";
 export type { RebuildOptions, RebuildReport } from "./rebuild-shard.ts";
-export type { RollbackOptions, RollbackReport } from "./rollback-collection.ts";
+export type { RollbackOptions, RollbackPreview, RollbackReport } from "./rollback-collection.ts";
 export type {
   CollectionStatus,
   CompactOptions,

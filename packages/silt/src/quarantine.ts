@@ -54,7 +54,8 @@ export async function listQuarantine(ports: Ports): Promise<readonly Quarantined
     for (const shard of shardRefs(opened.identity)) {
       const { pointer } = await readPointer(ports.objects, shard);
       const manifest = await readManifest(ports.objects, pointer);
-      for (const exclusion of manifest.excluded) {
+      // What a rollback has undone was sound; it is written again, never retried.
+      for (const exclusion of manifest.excluded.filter(({ cause }) => cause === "poison")) {
         found.push(...(await runsOf(ports, shard, exclusion)));
       }
     }

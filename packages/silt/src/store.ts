@@ -44,7 +44,9 @@ import {
 } from "./quarantine.ts";
 import { type RebuildOptions, type RebuildReport, rebuildShard } from "./rebuild-shard.ts";
 import {
+  previewRollback,
   type RollbackOptions,
+  type RollbackPreview,
   type RollbackReport,
   rollbackCollection,
 } from "./rollback-collection.ts";
@@ -255,6 +257,17 @@ export class Store implements AsyncDisposable {
     const opened = await this.#openExisting(name);
     const shard = selectShard(opened.identity, options.shard);
     return rollbackCollection(this.#context, opened, shard, version, options);
+  }
+
+  /** What {@link rollback} would undo, and whose records; changes nothing. */
+  async previewRollback(
+    name: string,
+    version: number,
+    options: Pick<RollbackOptions, "shard" | "signal"> = {},
+  ): Promise<RollbackPreview> {
+    const { identity } = await this.#openExisting(name);
+    const shard = selectShard(identity, options.shard);
+    return previewRollback(this.#context.ports, shard, version, options.signal);
   }
 
   /** Holds a version against the collector until {@link unpin}. Throws `invalid` when it is gone. */

@@ -2,6 +2,7 @@
 import { pathToFileURL } from "node:url";
 import { type Guard, type Ports, SiltError } from "@silt/core";
 import { isGone } from "./read-source.ts";
+import { createRunStandings } from "./run-standing.ts";
 import { IMAGE_FAMILY, isOfThisHost, pathOfUri } from "./source-uri.ts";
 import { type ImageFile, type IngestRoot, walkImages } from "./walk-images.ts";
 
@@ -68,13 +69,16 @@ async function isWithoutImages(root: IngestRoot): Promise<boolean> {
 /** Guards with something to delete, of files under the folder that this machine read. */
 async function* guardsUnder(ports: Ports, root: IngestRoot): AsyncGenerator<Guard> {
   const prefix = `${pathToFileURL(root.path).href.replace(/\/$/, "")}/`;
+  const standings = createRunStandings(ports);
   let after = prefix;
   for (;;) {
     const page = await ports.log.listGuards(IMAGE_FAMILY, { after, limit: GUARDS_PAGE });
     for (const guard of page) {
       if (!guard.uri.startsWith(prefix)) return;
+      if (!isOfThisHost(guard.root)) continue;
       const isKnown = guard.sourceDigest !== null || guard.failure !== null;
-      if (isKnown && isOfThisHost(guard.root)) yield guard;
+      // A deletion that was rolled back, or excluded, has brought the records back.
+      if (isKnown || !(await standings.allStand(guard))) yield guard;
     }
     const last = page.at(-1);
     if (last === undefined || page.length < GUARDS_PAGE) return;
