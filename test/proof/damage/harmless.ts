@@ -50,7 +50,7 @@ export const HARMLESS: readonly Harmless[] = [
     kind: "writer's journal",
     reason:
       "a journal that ends early (cut, zeroed or gone from some line on) is what a crash leaves before a call is " +
-      "acknowledged, and bytes after its last line are a torn end; its operations assign, so that two copies of it replay as one",
+      "acknowledged (a disk that loses the end of what was synced cannot be told from that), bytes after its last line are a torn end; its operations assign, so that two copies of it replay as one",
     holds: (_, { damage }) => ["cut", "gone", "grown", "twice", "zeroed page"].includes(damage),
   },
   {

@@ -14,6 +14,9 @@ other collection. Answers are held against the reference model, which shares no 
 
 A cell says how many of its damages were found, and how many there were; \`(n)\` are harmless by the list below. Notices and refusals to open
 that name the thing count as found: a version that is gone may have been collected, a copy is a leftover.
+
+A whole older \`log.sqlite\` is a backup that was put back without its objects: every answer is right as of that moment, runs registered since
+are not in it, and \`verify\` lists their bundles as leftovers; more cannot be known from a log and a store that agree with each other.
 `;
 
 /** The totals that the goal is about. */
