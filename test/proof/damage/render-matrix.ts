@@ -10,7 +10,8 @@ const INTRODUCTION = `# Damage
 Every kind of thing that Silt persists, damaged in every way, on copies of a small real store (two collections, several versions and layers, an
 excluded run that came back, pins, guards, a plan of the collector). After each damage: \`verify\`; readers of the damaged collection with an
 empty and with a warm cache, with and without pending runs, all records and a search; a compaction, and what it committed; and the same for the
-other collection. Answers are held against the reference model, which shares no code with the readers.
+other collection. Answers are held against the reference model, which shares no code with the readers. After a bit anywhere it is less: two of
+the four kinds of reads, the compaction every second time, and every fifth time the other collection (else \`verify\` looks at the damaged one).
 
 A cell says how many of its damages were found, and how many there were; \`(n)\` are harmless by the list below. Notices and refusals to open
 that name the thing count as found: a version that is gone may have been collected, a copy is a leftover.
