@@ -41,7 +41,15 @@ const { values } = parseArgs({
 });
 
 const PROGRESS_MS = 10_000;
-const TRACE_LINES_MAX = 400;
+const FIRST_LINES = 200;
+const LAST_LINES = 60;
+
+/** A schedule that does not come to an end says the same again and again. */
+function shorten(trace: readonly string[]): readonly string[] {
+  if (trace.length <= FIRST_LINES + LAST_LINES) return trace;
+  const left = trace.length - FIRST_LINES - LAST_LINES;
+  return [...trace.slice(0, FIRST_LINES), `… ${left} lines`, ...trace.slice(-LAST_LINES)];
+}
 
 function readCuts(): Cuts | undefined {
   const cuts = values.cuts === undefined ? undefined : (JSON.parse(values.cuts) as Cuts);
@@ -54,7 +62,7 @@ async function explain(seed: number, cuts: Cuts | undefined, sqlite: boolean): P
   await using engine = sqlite ? createSqliteEngine() : undefined;
   const shrunk = await shrink(seed, cuts, { engine });
   if (shrunk === undefined) return;
-  const trace = shrunk.result.trace.slice(-TRACE_LINES_MAX);
+  const trace = shorten(shrunk.result.trace);
   process.stdout.write(formatShrunk({ ...shrunk, result: { ...shrunk.result, trace } }));
 }
 

@@ -116,22 +116,28 @@ function drawCollections(random: SeededRandom): readonly CollectionPlan[] {
   }));
 }
 
-function drawActors(random: SeededRandom, theme: Theme, cuts: Cuts): SchedulePlan["actors"] {
-  const without = new Set(cuts.without ?? []);
+function drawActors(random: SeededRandom, theme: Theme): SchedulePlan["actors"] {
   return ROLES.flatMap((role) => {
     const [least, most, chance] = THEME_CAST[theme][role] ?? CAST[role];
     const takesPart = random.chance(chance);
     const count = least + random.int(most - least + 1);
-    const operations = Array.from({ length: count }, () => 1 + random.int(4));
-    if (!takesPart) return [];
-    return operations
-      .map((drawn, index) => ({
-        role,
-        name: `${role}-${index + 1}`,
-        operations: Math.min(drawn, cuts.operationsMax ?? drawn),
-      }))
-      .filter(({ name }) => !without.has(role) && !without.has(name));
+    const actors = Array.from({ length: count }, (_, index) => ({
+      role,
+      name: `${role}-${index + 1}`,
+      operations: 1 + random.int(4),
+    }));
+    return takesPart ? actors : [];
   });
+}
+
+function cutActors(actors: SchedulePlan["actors"], cuts: Cuts): SchedulePlan["actors"] {
+  const without = new Set(cuts.without ?? []);
+  return actors
+    .filter(({ role, name }) => !without.has(role) && !without.has(name))
+    .map(({ operations, ...actor }) => ({
+      ...actor,
+      operations: Math.min(operations, cuts.operationsMax ?? operations),
+    }));
 }
 
 const POISON_RATE = 0.02;
@@ -163,12 +169,12 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
   const collections = drawCollections(random.fork());
   const theme = random.pick(THEMES);
   const rates = drawRates(random.fork(), without);
-  const actors = drawActors(random.fork(), theme, cuts);
+  const actors = drawActors(random.fork(), theme);
   return {
     seed,
     collections,
     theme,
-    actors,
+    actors: cutActors(actors, cuts),
     sleeps: drawSleeps(random.fork(), actors),
     personality: random.pick(PERSONALITIES),
     stepMsMax: random.pick([1, 10, 10, 200]),

@@ -1,6 +1,6 @@
 /**
  * Makes a failing schedule smaller: fewer kinds of fault, fewer actors, fewer operations, fewer single
- * faults, and less interleaving, as long as the same invariant breaks. What is left is the story.
+ * faults, and less interleaving, as long as the same breaks. What is left is the story.
  */
 import { ROLES } from "./actor.ts";
 import { CALL_FAULTS, HINT_FAULTS, WEATHER_FAULTS } from "./faults.ts";
@@ -23,6 +23,7 @@ export interface ShrinkOptions {
 
 const TRIES_MAX = 1_500;
 const OPERATIONS_MAX = 6;
+const KIND_CHARS = 80;
 
 /** Shrinks a failing schedule; undefined when it does not fail. */
 export async function shrink(
@@ -37,15 +38,15 @@ export async function shrink(
     return simulate(seed, { cuts, engine });
   };
   const begun = await run(first);
-  const broken = begun.violation?.invariant;
+  const broken = kindOf(begun);
   if (broken === undefined) return undefined;
   let cuts = first;
   let best = begun;
-  /** Keeps what still breaks the same invariant. */
+  /** Keeps what still breaks the same. */
   const attempt = async (smaller: Cuts): Promise<boolean> => {
     if (tried >= triesMax) return false;
     const result = await run(smaller);
-    if (result.violation?.invariant !== broken) return false;
+    if (kindOf(result) !== broken) return false;
     cuts = smaller;
     best = result;
     return true;
@@ -69,6 +70,11 @@ export async function shrink(
   });
   const result = await simulate(seed, { cuts, engine, trace: true });
   return { cuts, result, tried };
+}
+
+/** What is broken, without the names and numbers of this schedule. */
+function kindOf({ violation }: SimulationResult): string | undefined {
+  return violation?.message.replaceAll(/[0-9a-f-]{8,}|\d+/g, "#").slice(0, KIND_CHARS);
 }
 
 /** What could be left out as a whole. */

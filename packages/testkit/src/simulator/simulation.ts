@@ -339,8 +339,9 @@ export class Simulation {
 
   /** Nothing goes wrong in this schedule and nobody sweeps: hints alone must wake who is needed (F59). */
   get hintsSuffice(): boolean {
-    const { faultsMax, actors } = this.plan;
-    return faultsMax === 0 && !actors.some(({ role }) => role === "sweeper");
+    const { faultsMax, sleeps, actors } = this.plan;
+    const isCalm = faultsMax === 0 && sleeps.length === 0;
+    return isCalm && !actors.some(({ role }) => role === "sweeper");
   }
 
   addCollection(identity: CollectionIdentity): void {

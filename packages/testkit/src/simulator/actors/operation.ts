@@ -47,9 +47,15 @@ function judge(
   );
 }
 
-/** A collector without grace takes what a sleeper, or a slow writer, is about to register or flip. */
-const isTroubled = ({ faults, totals }: Simulation): boolean =>
-  faults > 0 || (totals.abandoned ?? 0) > 0 || (totals["long sleeps"] ?? 0) > 0;
+/**
+ * A collector without grace takes what a sleeper, or a slow writer, is about to register or flip; and
+ * two of them take each other's plans away.
+ */
+const isTroubled = ({ faults, totals, actors }: Simulation): boolean =>
+  faults > 0 ||
+  (totals.abandoned ?? 0) > 0 ||
+  (totals["long sleeps"] ?? 0) > 0 ||
+  actors.filter(({ role }) => role === "collector").length > 1;
 
 /** Why an error must not be; undefined when it may. */
 function whyIllegal(sim: Simulation, error: unknown): string | undefined {
