@@ -1,4 +1,5 @@
 export * from "./canonical-json.ts";
+export * from "./check-note.ts";
 export * from "./collect-shard.ts";
 export * from "./collection.ts";
 export * from "./collector-plan.ts";

@@ -1,4 +1,5 @@
 /** Pins: somebody's hold on a version, which the collector respects. */
+import { checkNote } from "./check-note.ts";
 import type { Pin, VersionRef } from "./formats.ts";
 import { findVersion, loadVersion, readHistory } from "./history.ts";
 import type { Ports, ShardRef } from "./ports.ts";
@@ -10,6 +11,19 @@ export interface PinOptions {
   readonly reason: string;
 }
 
+/** Owners of pins that rollbacks hold: only the sweep lets them go. */
+export const ROLLBACK_OWNER_PREFIX = "rollback-";
+
+function checkOwner(action: string, owner: string): void {
+  checkNote(action, "owner", owner);
+  const isOurs = owner.startsWith(ROLLBACK_OWNER_PREFIX);
+  if (owner !== "" && !isOurs) return;
+  const state = isOurs
+    ? `names of pins that rollbacks hold begin with "${ROLLBACK_OWNER_PREFIX}"; "silt sweep" lets those go`
+    : "its owner is empty, expected a name";
+  throw new SiltError("invalid", `Cannot ${action}: ${state}`);
+}
+
 /** Holds a version until {@link unpinVersion}. Throws `invalid` when it is not there, `conflict` when it just went. */
 export async function pinVersion(
   ports: Ports,
@@ -17,6 +31,9 @@ export async function pinVersion(
   version: number,
   { owner, reason }: PinOptions,
 ): Promise<VersionRef> {
+  const action = `pin version ${version} of "${shard.collection}"`;
+  checkOwner(action, owner);
+  checkNote(action, "reason", reason);
   const { ref } = findVersion(shard, await readHistory(ports, shard), version);
   const pinnedAt = new Date(ports.clock.nowMs()).toISOString();
   await holdVersion(ports, shard, ref, { owner, reason, pinnedAt, baseVersion: null });
@@ -45,6 +62,7 @@ export async function unpinVersion(
   version: number,
   owner: string,
 ): Promise<void> {
+  checkOwner(`unpin version ${version} of "${shard.collection}"`, owner);
   const { ref, pins } = findVersion(shard, await readHistory(ports, shard), version);
   if (!pins.some((pin) => pin.owner === owner)) {
     const owners = pins.map((pin) => `"${pin.owner}"`).join(", ");

@@ -7,10 +7,11 @@
  *  5. unpin only when the flip is resolved: a pin that is left goes by the sweep, once another version stands
  */
 
+import { checkNote } from "./check-note.ts";
 import { flipVersion } from "./flip-version.ts";
 import type { CollectionIdentity, Exclusion, Policy, Run } from "./formats.ts";
 import { findVersion, type KnownVersion, readHistory } from "./history.ts";
-import { holdVersion } from "./pin-version.ts";
+import { holdVersion, ROLLBACK_OWNER_PREFIX } from "./pin-version.ts";
 import type { Lease, Ports, ShardRef } from "./ports.ts";
 import { type LeaseOptions, underLease } from "./shard-lease.ts";
 import { readShardState, type ShardState } from "./shard-state.ts";
@@ -49,6 +50,7 @@ export async function rollbackShard(
   shard: ShardRef,
   options: RollbackOptions,
 ): Promise<RollbackReport> {
+  checkNote(`roll "${shard.collection}" back`, "reason", options.reason ?? "");
   const done = await underLease(ports, policy, shard, options, async (lease, signal) => {
     const state = await readShardState(ports, lease, policy.compaction.runsMax);
     return unlessOvertaken(ports.objects, shard, state.base, () =>
@@ -79,7 +81,7 @@ async function rollback(
   const version = { state, plan, excluded, result: undefined };
   const next = await uploadVersion(ports, lease, identity.vectors, version);
 
-  const owner = `rollback-${next.commitId}`;
+  const owner = `${ROLLBACK_OWNER_PREFIX}${next.commitId}`;
   const pinnedAt = new Date(ports.clock.nowMs()).toISOString();
   const reason = `a rollback of version ${pointer.version} is at work`;
   const pin = { owner, reason, pinnedAt, baseVersion: pointer.version };

@@ -3,12 +3,10 @@ import {
   type CandidateReason,
   type CollectionIdentity,
   collectShard,
-  isSiltError,
-  reasonOf,
   type ShardRef,
-  type SiltErrorKind,
   shardRefs,
 } from "@silt/core";
+import { type Failure, failureOf } from "./each-collection.ts";
 import type { StoreContext } from "./store-context.ts";
 
 /** An object that nothing needs. */
@@ -25,7 +23,8 @@ export interface GcCandidate {
 
 export interface GcReport {
   readonly collection: string;
-  readonly shard: string;
+  /** Null when the collection could not be opened. */
+  readonly shard: string | null;
   readonly planId: string | null;
   readonly candidates: readonly GcCandidate[];
   readonly deleted: readonly {
@@ -40,7 +39,7 @@ export interface GcReport {
   /** A flip that changes nothing was needed to tell leftovers from work. */
   readonly fenced: boolean;
   /** Why it failed; nothing is half done then. */
-  readonly error?: { readonly kind: SiltErrorKind; readonly message: string };
+  readonly error?: Failure;
 }
 
 export interface GcOptions {
@@ -92,9 +91,12 @@ async function collectOne(
       fenced,
     };
   } catch (error) {
-    if (signal?.aborted) throw error;
-    const kind = isSiltError(error) ? error.kind : "internal";
-    const nothing = { planId: null, candidates: [], deleted: [], retired: [], abandoned: 0 };
-    return { ...names, ...nothing, fenced: false, error: { kind, message: reasonOf(error) } };
+    return failedGc(shard.collection, shard.shard, failureOf(error, signal));
   }
+}
+
+/** The report of what could not be collected. */
+export function failedGc(collection: string, shard: string | null, error: Failure): GcReport {
+  const nothing = { planId: null, candidates: [], deleted: [], retired: [], abandoned: 0 };
+  return { collection, shard, ...nothing, fenced: false, error };
 }

@@ -56,7 +56,8 @@ export async function compactCollection(
   return reports;
 }
 
-async function compactWhole(
+/** Pass after pass over one shard until nothing is pending. A failure is a part of the report. */
+export async function compactWhole(
   { ports, holder }: CompactContext,
   identity: CollectionIdentity,
   policy: Policy,

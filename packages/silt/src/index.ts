@@ -10,7 +10,6 @@ export type {
   RecordInput,
   ShardStatus,
   SiltErrorKind,
-  SweepReport,
   VerifyReport,
 } from "@silt/core";
 export { isSiltError, SiltError } from "@silt/core";
@@ -31,7 +30,9 @@ export type {
   StoredRecord,
 } from "./collection.ts";
 export type { CollectionOptions } from "./collection-settings.ts";
+export type { CollectionStatus } from "./collection-status.ts";
 export type { CompactReport } from "./compact-store.ts";
+export type { Failure } from "./each-collection.ts";
 export type { ExportReport, ExportTarget } from "./export-collection.ts";
 export type { HealthCheck, HealthReport } from "./health/health-report.ts";
 export type { IngestOptions, IngestProgress, IngestReport } from "./ingest/ingest-paths.ts";
@@ -39,16 +40,10 @@ export type { SourceStatus } from "./ingest/source-status.ts";
 export type { Inspection, ParentNorms } from "./inspect-target.ts";
 export { type OpenStoreOptions, openStore } from "./open-store.ts";
 export type { QuarantinedRun, RetryReport } from "./quarantine.ts";
-export type { RebuildOptions, RebuildReport } from "./rebuild-shard.ts";
+export type { RebuildOptions, RebuildReport } from "./rebuild-collection.ts";
 export type { RollbackOptions, RollbackPreview, RollbackReport } from "./rollback-collection.ts";
-export type {
-  CollectionStatus,
-  CompactOptions,
-  PinOptions,
-  PinReport,
-  Store,
-  SweepStoreOptions,
-  VerifyOptions,
-} from "./store.ts";
+export type { Store } from "./store.ts";
+export type { CompactOptions, PinOptions, PinReport, VerifyOptions } from "./store-options.ts";
+export type { SweepOptions, SweepReport } from "./sweep-store.ts";
 export type { CollectionVersions, ShardVersions, VersionReport } from "./version-report.ts";
 export type { CollectionWriter, WriterOptions } from "./writer.ts";

@@ -9,16 +9,12 @@
 import { createReadStream } from "node:fs";
 import {
   type CollectionIdentity,
-  compareIds,
-  countRows,
   lanesToHex,
   type MergedSegment,
   type MergeInput,
   type Ports,
-  type Row,
   type Run,
   readCurrent,
-  rowSums,
   type SegmentDescriptor,
   type SegmentOwner,
   type ShardRef,
@@ -26,9 +22,9 @@ import {
   type SnapshotManifest,
   type Workbench,
 } from "@silt/core";
-import { openSegmentFile } from "@silt/segment";
+import { compareFolds, fileOf, rowsOf } from "./compare-folds.ts";
 
-export interface RebuildReport {
+export interface ShardRebuild {
   readonly collection: string;
   readonly shard: string;
   /** `bundles-gone`: the log cannot prove the version any more, for bundles of it were collected. */
@@ -55,8 +51,9 @@ export interface RebuildOptions {
 const RUNS_PAGE = 1_000;
 const BATCH_RUNS_MAX = 64;
 const BATCH_BYTES_MAX = 256 * 1024 * 1024;
-const DIFFERS_MAX = 20;
-const ROWS_PAGE = 1_000;
+/** A merge needs its inputs, its output and room for a rewrite at once. */
+const DISK_FACTOR = 3;
+const DISK_RESERVE_BYTES = 16 * 1024 * 1024;
 
 /** Rebuilds one shard. Throws `corrupt` for a bundle or segment that is damaged. */
 export async function rebuildShard(
@@ -64,7 +61,7 @@ export async function rebuildShard(
   identity: CollectionIdentity,
   shard: ShardRef,
   options: RebuildOptions = {},
-): Promise<RebuildReport> {
+): Promise<ShardRebuild> {
   const owner: SegmentOwner = { ...shard, vectors: identity.vectors };
   const { manifest } = await readCurrent(ports.objects, shard);
   const runs = await appliedRuns(ports, shard, manifest);
@@ -81,9 +78,14 @@ export async function rebuildShard(
     const unknown = { rebuilt: null, current: null, gone, differs: [] };
     return { ...basis, outcome: "bundles-gone", ...unknown };
   }
-  await using rebuilt = await fold(ports, owner, batchesOf(runs), options);
-  await using current = await fold(ports, owner, [manifest.segments], {});
-  const differs = compare(ports, rebuilt.merged, current.merged);
+  const { segments } = manifest;
+  const { signal, onProgress } = options;
+  const total = runs.length + segments.length;
+  const tell = (done: number) => onProgress?.(done, total);
+  await using rebuilt = await fold(ports, owner, batchesOf(runs), { signal, onDone: tell });
+  const onDone = (done: number) => tell(runs.length + done);
+  await using current = await fold(ports, owner, [segments], { signal, onDone });
+  const differs = compareFolds(rebuilt.merged, current.merged, ports.logger);
   return {
     ...basis,
     outcome: differs.length === 0 ? "equal" : "different",
@@ -93,9 +95,6 @@ export async function rebuildShard(
     differs,
   };
 }
-
-const rowsOf = (merged: MergedSegment | undefined): number =>
-  merged === undefined ? 0 : countRows(merged.rows);
 
 async function appliedRuns(
   { log }: Ports,
@@ -120,7 +119,7 @@ async function appliedRuns(
   );
 }
 
-async function findGone({ objects }: Ports, runs: readonly Run[]): Promise<RebuildReport["gone"]> {
+async function findGone({ objects }: Ports, runs: readonly Run[]): Promise<ShardRebuild["gone"]> {
   const gone: number[] = [];
   for (const { sequence, delta } of runs) {
     if ((await objects.head(delta.key)).outcome === "absent") gone.push(sequence);
@@ -148,28 +147,34 @@ interface Folded extends AsyncDisposable {
   readonly merged: MergedSegment | undefined;
 }
 
+interface FoldOptions {
+  readonly signal: AbortSignal | undefined;
+  readonly onDone: (done: number) => void;
+}
+
 /** Merges batch after batch; each on a workbench of its own, so that what was merged goes. */
 async function fold(
   ports: Ports,
   owner: SegmentOwner,
   batches: readonly (readonly (Run | SegmentDescriptor)[])[],
-  { signal, onProgress }: RebuildOptions,
+  { signal, onDone }: FoldOptions,
 ): Promise<Folded> {
   let merged: MergedSegment | undefined;
   let lastSequence = 0;
   let bench: Workbench | undefined;
-  const total = batches.reduce((sum, batch) => sum + batch.length, 0);
   let done = 0;
   try {
     for (const batch of batches.filter((parts) => parts.length > 0)) {
       signal?.throwIfAborted();
       const next = await ports.engine.openWorkbench();
       try {
+        await checkDisk(next, owner, batch, merged);
         const before = merged && [await takeOver(next, owner, merged, lastSequence)];
         const inputs = [...(before ?? [])];
         for (const part of batch) {
-          inputs.push(await receive(ports, next, owner, part));
-          onProgress?.(++done, total);
+          signal?.throwIfAborted();
+          inputs.push(await receive(ports, next, owner, part, signal));
+          onDone(++done);
         }
         lastSequence = inputs.at(-1)?.lastSequence ?? lastSequence;
         const rule = { drop: "spent" } as const;
@@ -189,26 +194,52 @@ async function fold(
   return { merged, [Symbol.asyncDispose]: async () => bench?.[Symbol.asyncDispose]() };
 }
 
+async function checkDisk(
+  bench: Workbench,
+  owner: SegmentOwner,
+  batch: readonly (Run | SegmentDescriptor)[],
+  merged: MergedSegment | undefined,
+): Promise<void> {
+  const bytes = batch.reduce((sum, part) => sum + refOf(part).bytes, merged?.bytes ?? 0);
+  const needed = bytes * DISK_FACTOR + DISK_RESERVE_BYTES;
+  const free = await bench.freeBytes();
+  if (free >= needed) return;
+  throw new SiltError(
+    "unavailable",
+    `Cannot rebuild "${owner.collection}" ${owner.shard}: ${free} bytes are free for temporary files, ${needed} are needed; free some space and try again`,
+  );
+}
+
+const refOf = (part: Run | SegmentDescriptor) => ("delta" in part ? part.delta : part.object);
+
 async function receive(
   { objects }: Ports,
   bench: Workbench,
   owner: SegmentOwner,
   part: Run | SegmentDescriptor,
+  signal: AbortSignal | undefined,
 ): Promise<MergeInput> {
-  const { key } = "delta" in part ? part.delta : part.object;
-  const found = await objects.read(key);
-  if (found.outcome === "absent") {
-    throw new SiltError(
-      "conflict",
-      `Cannot rebuild "${owner.collection}" ${owner.shard}: "${key}" was collected meanwhile; try again`,
+  const { key } = refOf(part);
+  const refuse = (kind: "conflict" | "corrupt", state: string) =>
+    new SiltError(
+      kind,
+      `Cannot rebuild "${owner.collection}" ${owner.shard}: ${"delta" in part ? `the bundle of run ${part.sequence}` : "segment"} "${key}" ${state}`,
     );
-  }
+  const found = await objects.read(key);
+  if (found.outcome === "absent") throw refuse("conflict", "was collected meanwhile; try again");
   const received =
     "delta" in part
-      ? await bench.receiveDelta(owner, part, found.body)
+      ? await bench.receiveDelta(owner, part, found.body, { signal })
       : await bench.receiveSegment(owner, part, found.body);
-  if (received.outcome === "sound") return received.input;
-  throw new SiltError("corrupt", `Cannot rebuild "${owner.collection}": ${received.reason}`);
+  if (received.outcome === "poison") {
+    throw refuse("corrupt", `is damaged (${received.reason}); run "silt verify"`);
+  }
+  if ("delta" in part) return received.input;
+  // A segment comes with its hash alone; what is wrong inside would look like a bug of the merge.
+  const options = { deep: false, signal };
+  const [wrong] = await bench.auditSegment(owner, part, received.input, options);
+  if (wrong === undefined) return received.input;
+  throw refuse("corrupt", `is unsound (${wrong}); run "silt verify"`);
 }
 
 /** What another workbench has merged, as an input of this one. */
@@ -232,52 +263,4 @@ async function takeOver(
   const received = await bench.receiveSegment(owner, descriptor, createReadStream(fileOf(merged)));
   if (received.outcome === "sound") return received.input;
   throw new SiltError("unavailable", `Cannot rebuild "${owner.collection}": ${received.reason}`);
-}
-
-function fileOf({ source }: MergedSegment): string {
-  if (source.kind === "file") return source.path;
-  throw new SiltError("internal", "Cannot rebuild: the engine keeps segments in memory");
-}
-
-/** Ids of records that only one side has, or that differ; without looking when the sums are equal. */
-function compare(
-  { logger }: Ports,
-  a: MergedSegment | undefined,
-  b: MergedSegment | undefined,
-): readonly string[] {
-  const sumsOf = (merged: MergedSegment | undefined) =>
-    merged && `${lanesToHex(merged.sums.v)} ${lanesToHex(merged.sums.t)} ${countRows(merged.rows)}`;
-  const isEmpty = rowsOf(a) + rowsOf(b) === 0;
-  if (isEmpty || sumsOf(a) === sumsOf(b)) return [];
-  const [left, right] = [rowsIn(a), rowsIn(b)];
-  const differs: string[] = [];
-  let [l, r] = [left.next(), right.next()];
-  while ((!l.done || !r.done) && differs.length < DIFFERS_MAX) {
-    const order = l.done ? 1 : r.done ? -1 : compareIds(l.value.id, r.value.id);
-    const row = (order <= 0 ? l.value : r.value) as Row;
-    const isSame = order === 0 && !l.done && !r.done && digestOf(l.value) === digestOf(r.value);
-    if (!isSame) differs.push(row.id);
-    if (order <= 0) l = left.next();
-    if (order >= 0) r = right.next();
-  }
-  left.return?.(undefined);
-  right.return?.(undefined);
-  return differs;
-
-  function* rowsIn(merged: MergedSegment | undefined): Generator<Row, void> {
-    if (merged === undefined) return;
-    using file = openSegmentFile(fileOf(merged), logger);
-    for (let after = ""; ; ) {
-      const page = file.page(after, ROWS_PAGE);
-      yield* page;
-      const last = page.at(-1);
-      if (last === undefined || page.length < ROWS_PAGE) return;
-      after = last.id;
-    }
-  }
-}
-
-function digestOf(row: Row): string {
-  const { v, t } = rowSums(row);
-  return `${lanesToHex(v)} ${lanesToHex(t)}`;
 }

@@ -7,24 +7,21 @@ import {
   openCollection,
   type Policy,
   pinVersion,
-  readShardStatus,
   reasonOf,
   type ShardRef,
-  type ShardStatus,
   SiltError,
-  type SweepReport,
-  shardRefs,
-  sweepShard,
   unpinVersion,
   updatePolicy,
   type VerifyReport,
   verifyStore,
 } from "@silt/core";
 import type { VersionSelection } from "@silt/reader";
-import { collectCollection, type GcOptions, type GcReport } from "./collect-store.ts";
+import { collectCollection, failedGc, type GcOptions, type GcReport } from "./collect-store.ts";
 import { Collection } from "./collection.ts";
 import { type CollectionOptions, settingsOf } from "./collection-settings.ts";
+import { type CollectionStatus, statusOf } from "./collection-status.ts";
 import { type CompactReport, compactCollection } from "./compact-store.ts";
+import { eachCollection, type Failure } from "./each-collection.ts";
 import {
   type ExportOptions,
   type ExportReport,
@@ -42,7 +39,12 @@ import {
   type RetryReport,
   retryQuarantined,
 } from "./quarantine.ts";
-import { type RebuildOptions, type RebuildReport, rebuildShard } from "./rebuild-shard.ts";
+import {
+  failedRebuild,
+  type RebuildOptions,
+  type RebuildReport,
+  rebuildCollection,
+} from "./rebuild-collection.ts";
 import {
   previewRollback,
   type RollbackOptions,
@@ -52,60 +54,17 @@ import {
 } from "./rollback-collection.ts";
 import { selectShard } from "./select-shard.ts";
 import type { StoreContext } from "./store-context.ts";
+import type { CompactOptions, PinOptions, PinReport, VerifyOptions } from "./store-options.ts";
+import {
+  failedSweep,
+  STUCK_AFTER_MS,
+  type SweepOptions,
+  type SweepReport,
+  sweepCollection,
+} from "./sweep-store.ts";
 import { type CollectionVersions, versionsOf } from "./version-report.ts";
 
-export interface CollectionStatus {
-  readonly collection: string;
-  readonly dimension: number;
-  readonly metric: string;
-  readonly embedder: string | null;
-  readonly policy: string;
-  readonly shards: readonly ShardStatus[];
-}
-
-export interface VerifyOptions {
-  readonly collections?: readonly string[] | undefined;
-  /** Also read every row with a second build of SQLite. */
-  readonly deep?: boolean | undefined;
-  /** Also check this older version of the one collection that is named, to its last row. */
-  readonly version?: VersionSelection | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
-
-export interface CompactOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?:
-    | ((shard: string, step: string, done: number, total: number) => void)
-    | undefined;
-}
-
-export interface PinOptions {
-  /** Who holds it; default "operator". */
-  readonly owner?: string | undefined;
-  readonly reason?: string | undefined;
-  /** E.g. `0-of-4`; may be left out where there is one. */
-  readonly shard?: string | undefined;
-}
-
-export interface PinReport {
-  readonly collection: string;
-  readonly shard: string;
-  readonly version: number;
-  readonly owner: string;
-}
-
-export interface SweepStoreOptions {
-  readonly collection?: string | undefined;
-  /** Pending runs older than this are hinted at; default one minute. */
-  readonly hintAfterMs?: number | undefined;
-  /** Pending runs older than this are stuck; default one hour. */
-  readonly stuckAfterMs?: number | undefined;
-}
-
 const PIN_OWNER = "operator";
-const HINT_AFTER_MS = 60_000;
-const STUCK_AFTER_MS = 3_600_000;
 
 /** An open store. `openStore` gives one; dispose it when done. */
 export class Store implements AsyncDisposable {
@@ -186,8 +145,8 @@ export class Store implements AsyncDisposable {
 
   /** How all collections, or one, are doing, shard by shard. */
   async status(name?: string): Promise<readonly CollectionStatus[]> {
-    const names = name === undefined ? await this.collections() : [name];
-    return Promise.all(names.map((each) => this.#statusOf(each)));
+    const opened = await this.#openAll(name);
+    return Promise.all(opened.map((each) => statusOf(this.#context.ports, each)));
   }
 
   /** Is this picture applied, pending, failed, unknown? By URI or path. */
@@ -299,38 +258,42 @@ export class Store implements AsyncDisposable {
   async gc(
     options: GcOptions & { readonly collection?: string | undefined } = {},
   ): Promise<readonly GcReport[]> {
-    const reports: GcReport[] = [];
-    for (const { identity } of await this.#openAll(options.collection)) {
-      reports.push(...(await collectCollection(this.#context, identity, options)));
-    }
-    return reports;
+    const failed = (name: string, failure: Failure) => failedGc(name, null, failure);
+    return this.#each(
+      options.collection,
+      ({ identity }) => collectCollection(this.#context, identity, options),
+      failed,
+    );
   }
 
-  /** Repairs what was forgotten, and tells what is stuck, of one collection or of all. */
-  async sweep(options: SweepStoreOptions = {}): Promise<readonly SweepReport[]> {
-    const { hintAfterMs = HINT_AFTER_MS, stuckAfterMs = STUCK_AFTER_MS } = options;
-    const reports: SweepReport[] = [];
-    for (const { identity } of await this.#openAll(options.collection)) {
-      for (const shard of shardRefs(identity)) {
-        reports.push(await sweepShard(this.#context.ports, shard, { hintAfterMs, stuckAfterMs }));
-      }
-    }
-    return reports;
+  /**
+   * Repairs what was forgotten, and tells what is stuck, of one collection or of all. A shard that
+   * fails doesn't stop the others.
+   */
+  async sweep(options: SweepOptions = {}): Promise<readonly SweepReport[]> {
+    const failed = (name: string, failure: Failure) => failedSweep(name, null, failure);
+    return this.#each(
+      options.collection,
+      (opened) => sweepCollection(this.#context, opened, options),
+      failed,
+    );
   }
 
-  /** Folds the log of one collection or of all from its start, and compares it with the current versions. */
+  /**
+   * Folds the log of one collection or of all from its start, and compares it with the current versions.
+   * A shard that fails doesn't stop the others.
+   */
   async rebuild(name?: string, options: RebuildOptions = {}): Promise<readonly RebuildReport[]> {
-    const reports: RebuildReport[] = [];
-    for (const { identity } of await this.#openAll(name)) {
-      for (const shard of shardRefs(identity)) {
-        reports.push(await rebuildShard(this.#context.ports, identity, shard, options));
-      }
-    }
-    return reports;
+    const failed = (each: string, failure: Failure) => failedRebuild(each, null, failure);
+    return this.#each(
+      name,
+      ({ identity }) => rebuildCollection(this.#context.ports, identity, options),
+      failed,
+    );
   }
 
   /** How the store is, on one page; changes nothing. Damage inside of objects is for {@link verify}. */
-  async doctor(options: Pick<SweepStoreOptions, "stuckAfterMs"> = {}): Promise<HealthReport> {
+  async doctor(options: Pick<SweepOptions, "stuckAfterMs"> = {}): Promise<HealthReport> {
     const { stuckAfterMs = STUCK_AFTER_MS } = options;
     const { ports, cache } = this.#context;
     return checkStore(ports, {
@@ -370,25 +333,6 @@ export class Store implements AsyncDisposable {
     await this.#resources.disposeAsync();
   }
 
-  async #statusOf(name: string): Promise<CollectionStatus> {
-    const { ports } = this.#context;
-    const opened = await openCollection(ports, name);
-    if (opened === undefined) throw await this.#unknown(name);
-    const { identity, policy } = opened;
-    const field = identity.vectors[0];
-    const shards = await Promise.all(
-      shardRefs(identity).map((shard) => readShardStatus(ports, shard)),
-    );
-    return {
-      collection: name,
-      dimension: field?.dimension ?? 0,
-      metric: field?.metric ?? "",
-      embedder: field?.embedder ?? null,
-      policy: policy.compaction.strategy,
-      shards,
-    };
-  }
-
   /** The version to look at of each shard of the one collection that is named. */
   async #versionsOf(
     collections: readonly string[] | undefined,
@@ -410,6 +354,16 @@ export class Store implements AsyncDisposable {
     const opened = await openCollection(this.#context.ports, name);
     if (opened === undefined) throw await this.#unknown(name);
     return opened;
+  }
+
+  /** Works on one collection, which must be there, or on all of them. */
+  async #each<Report>(
+    name: string | undefined,
+    work: (opened: OpenCollection) => Promise<readonly Report[]>,
+    failed: (name: string, failure: Failure) => Report,
+  ): Promise<readonly Report[]> {
+    const names = name === undefined ? await this.collections() : [name];
+    return eachCollection(names, (each) => this.#openExisting(each), work, failed);
   }
 
   async #openAll(name: string | undefined): Promise<readonly OpenCollection[]> {

@@ -1,6 +1,7 @@
 /** The versions of a collection that are still there, for people. */
 import {
   type CollectionIdentity,
+  type Exclusion,
   expiredVersions,
   type KnownVersion,
   type Pin,
@@ -8,6 +9,7 @@ import {
   type Ports,
   readHistory,
   type ShardRef,
+  type SnapshotManifest,
   shardRefs,
 } from "@silt/core";
 
@@ -25,6 +27,8 @@ export interface VersionReport {
   readonly excluded: number;
   readonly rolledBack: number;
   readonly current: boolean;
+  /** What made it; null where the version before is gone, so that nobody can tell. */
+  readonly made: "creation" | "compaction" | "rollback" | null;
   readonly pins: readonly Pin[];
   /** Beyond retention: the collector takes it once its grace is over. */
   readonly expired: boolean;
@@ -58,24 +62,42 @@ async function versionsOfShard(
 ): Promise<ShardVersions> {
   const { versions, read } = await readHistory(ports, shard);
   const expired = new Set(expiredVersions(versions, retention, ports.clock.nowMs()));
+  const byCommit = new Map(versions.map((known) => [known.ref.commitId, known]));
   return {
     shard: shard.shard,
     versions: versions.map((known) =>
-      reportOf(known, expired.has(known), known.ref.version === read.pointer.version),
+      reportOf(known, {
+        expired: expired.has(known),
+        current: known.ref.version === read.pointer.version,
+        made: madeBy(known, byCommit.get(known.manifest.parent?.commitId ?? "")),
+      }),
     ),
   };
 }
 
+/** Only a rollback adds to the runs that are rolled back. */
+function madeBy(
+  { manifest }: KnownVersion,
+  parent: KnownVersion | undefined,
+): VersionReport["made"] {
+  if (manifest.parent === null) return "creation";
+  const before = parent && countRuns(parent.manifest, "rollback");
+  const after = countRuns(manifest, "rollback");
+  if (after === 0 || after === before) return "compaction";
+  return before === undefined ? null : "rollback";
+}
+
+function countRuns({ excluded }: SnapshotManifest, cause: Exclusion["cause"]): number {
+  return excluded
+    .filter((exclusion) => exclusion.cause === cause && exclusion.retriedBy === null)
+    .reduce((sum, { from, to }) => sum + to - from + 1, 0);
+}
+
 function reportOf(
   { ref, manifest, pins, supersededAt }: KnownVersion,
-  expired: boolean,
-  current: boolean,
+  facts: Pick<VersionReport, "expired" | "current" | "made">,
 ): VersionReport {
-  const { stats, excluded, appliedThrough } = manifest;
-  const runsOf = (cause: "poison" | "rollback") =>
-    excluded
-      .filter((exclusion) => exclusion.cause === cause && exclusion.retriedBy === null)
-      .reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  const { stats, appliedThrough } = manifest;
   return {
     version: ref.version,
     commitId: ref.commitId,
@@ -85,10 +107,9 @@ function reportOf(
     rows: stats.rows,
     segments: stats.segments,
     bytes: stats.bytes,
-    excluded: runsOf("poison"),
-    rolledBack: runsOf("rollback"),
-    current,
+    excluded: countRuns(manifest, "poison"),
+    rolledBack: countRuns(manifest, "rollback"),
     pins,
-    expired,
+    ...facts,
   };
 }

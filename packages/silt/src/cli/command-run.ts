@@ -10,7 +10,7 @@ import { createTerminal, type OutputStream, type Terminal } from "../terminal/te
 export interface CommandHost {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
-  readonly stdin: AsyncIterable<Uint8Array>;
+  readonly stdin: AsyncIterable<Uint8Array> & { readonly isTTY?: boolean | undefined };
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
   readonly nowMs: () => number;

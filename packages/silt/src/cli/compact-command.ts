@@ -76,7 +76,7 @@ function paintOutcome({ terminal: { paint } }: CommandRun, outcome: string): str
 }
 
 /** The worst of all: damage, failure, busy. */
-function exitCodeOf(reports: readonly CompactReport[]): ExitCode {
+export function exitCodeOf(reports: readonly CompactReport[]): ExitCode {
   const kinds = new Set(reports.map(({ error }) => error?.kind));
   if (kinds.has("corrupt") || reports.some(({ excluded }) => excluded.length > 0)) return 3;
   if (kinds.has("internal") || kinds.has("invalid")) return 1;

@@ -1,18 +1,23 @@
 /** Commands about old versions, what may go, and how a store is. */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type CommandSandbox, commandSandbox } from "./command.fixture.ts";
 
+let prepared: CommandSandbox;
 let sandbox: CommandSandbox;
 /** Version 1 holds a, 2 a and b, 3 a, b and c. */
-beforeEach(async () => {
-  sandbox = commandSandbox();
-  await silt("init", "notes", "--dimension", "2");
+beforeAll(async () => {
+  prepared = commandSandbox();
+  await prepared.silt(["init", "notes", "--dimension", "2"]);
   for (const id of ["a", "b", "c"]) {
-    await sandbox.silt(["put", "notes"], JSON.stringify({ id, embedding: [1, id.charCodeAt(0)] }));
-    await silt("compact");
+    await prepared.silt(["put", "notes"], JSON.stringify({ id, embedding: [1, id.charCodeAt(0)] }));
+    await prepared.silt(["compact"]);
   }
+});
+afterAll(() => prepared[Symbol.dispose]());
+beforeEach(() => {
+  sandbox = commandSandbox(prepared);
 });
 afterEach(() => sandbox[Symbol.dispose]());
 
@@ -109,6 +114,9 @@ describe("silt rollback", () => {
         appliedThrough: 3,
         undone: { runs: 2, records: 2 },
         sources: [],
+        ingest: [],
+        elsewhere: 0,
+        warnings: [],
       },
     ]);
     await sandbox.silt(["put", "notes"], JSON.stringify({ id: "d", embedding: [1, 2] }));

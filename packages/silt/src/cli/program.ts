@@ -8,18 +8,20 @@ import { defineDoctor } from "./doctor-command.ts";
 import { defineExport } from "./export-command.ts";
 import { defineGc } from "./gc-command.ts";
 import { defineGet } from "./get-command.ts";
-import { definePin, defineRollback, defineUnpin, defineVersions } from "./history-commands.ts";
 import { defineIngest } from "./ingest-command.ts";
 import { defineInit } from "./init-command.ts";
 import { defineInspect } from "./inspect-command.ts";
+import { definePin, defineUnpin } from "./pin-command.ts";
 import { definePolicy } from "./policy-command.ts";
 import { definePatch, definePut } from "./put-command.ts";
 import { defineQuarantine } from "./quarantine-command.ts";
 import { defineQuery } from "./query-command.ts";
 import { defineRebuild } from "./rebuild-command.ts";
+import { defineRollback } from "./rollback-command.ts";
 import { defineStatus } from "./status-command.ts";
 import { defineSweep } from "./sweep-command.ts";
 import { defineVerify } from "./verify-command.ts";
+import { defineVersions } from "./versions-command.ts";
 import { defineWatch } from "./watch-command.ts";
 
 /** What a command does; its exit code, or nothing for 0. */

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import type { RebuildReport } from "../rebuild-shard.ts";
+import type { RebuildReport } from "../rebuild-collection.ts";
 import { formatCount } from "../terminal/format-count.ts";
 import { plainText } from "../terminal/plain-text.ts";
-import type { CommandRun } from "./command-run.ts";
+import type { CommandRun, ExitCode } from "./command-run.ts";
 import type { Define } from "./program.ts";
 
 export function defineRebuild(program: Command, define: Define): void {
@@ -24,10 +24,10 @@ export function defineRebuild(program: Command, define: Define): void {
     } finally {
       bar.end();
     }
-    const ok = shards.every(({ outcome }) => outcome !== "different");
-    run.terminal.json({ ok, shards });
+    const exitCode = exitCodeOf(shards);
+    run.terminal.json({ ok: exitCode === 0, shards });
     printRebuild(run, shards);
-    return ok ? undefined : 3;
+    return exitCode;
   });
 }
 
@@ -35,6 +35,11 @@ function printRebuild({ terminal }: CommandRun, shards: readonly RebuildReport[]
   const { paint } = terminal;
   if (shards.length === 0) terminal.print("there is no collection yet");
   for (const report of shards) {
+    if (report.outcome === "failed") {
+      const { collection, shard, error } = report;
+      terminal.error(`${paint.red("error")} ${collection} ${shard ?? ""}: ${error.message}`);
+      continue;
+    }
     const { collection, shard, outcome, version, runs, rebuilt, current, gone, differs } = report;
     const where = `${collection} ${shard} version ${version}`;
     if (outcome === "equal") {
@@ -54,4 +59,11 @@ function printRebuild({ terminal }: CommandRun, shards: readonly RebuildReport[]
       terminal.print(`  ${paint.cyan("do")} keep everything, stop the compactor and report this`);
     }
   }
+}
+
+function exitCodeOf(shards: readonly RebuildReport[]): ExitCode {
+  const kinds = new Set(shards.flatMap((one) => (one.outcome === "failed" ? one.error.kind : [])));
+  if (kinds.has("corrupt") || shards.some(({ outcome }) => outcome === "different")) return 3;
+  if (kinds.has("internal") || kinds.has("invalid")) return 1;
+  return kinds.size > 0 ? 4 : 0;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
-import type { CollectionStatus } from "../store.ts";
+import type { CollectionStatus } from "../collection-status.ts";
 import { formatBytes } from "../terminal/format-bytes.ts";
 import { formatCount } from "../terminal/format-count.ts";
 import { formatDuration } from "../terminal/format-duration.ts";
