@@ -1,3 +1,9 @@
+export type { Call, Perform } from "./explorer/call.ts";
+export * from "./explorer/configuration.ts";
+export * from "./explorer/configurations.ts";
+export * from "./explorer/explore.ts";
+export * from "./explorer/world.ts";
+export { worldAdapters } from "./explorer/world-ports.ts";
 export * from "./generators.ts";
 export * from "./hint-queue-contract.ts";
 export * from "./lease-store-contract.ts";
