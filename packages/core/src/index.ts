@@ -2,6 +2,7 @@ export * from "./canonical-json.ts";
 export * from "./check-note.ts";
 export * from "./collect-shard.ts";
 export * from "./collection.ts";
+export { collectionFolders } from "./collection-folders.ts";
 export * from "./collector-plan.ts";
 export * from "./compact-shard.ts";
 export * from "./compare-ids.ts";

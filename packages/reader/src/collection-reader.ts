@@ -59,6 +59,10 @@ export interface ReadOptions {
   readonly version?: VersionSelection | undefined;
 }
 
+export interface ScanOptions extends ReadOptions {
+  readonly onShards?: ((shards: readonly ShardProvenance[]) => void) | undefined;
+}
+
 export interface RecordSelection extends RecordFilter {
   readonly ids?: readonly string[] | undefined;
   readonly parent?: string | undefined;
@@ -151,10 +155,11 @@ export class CollectionReader implements Disposable {
     });
   }
 
-  /** All records of the newest version, in the order of ids, in bounded memory. */
-  async *scan(options: ReadOptions = {}): AsyncGenerator<PutRow, void> {
+  /** All records of one version, in the order of ids, in bounded memory; `onShards` hears of which. */
+  async *scan(options: ScanOptions = {}): AsyncGenerator<PutRow, void> {
     const views = await this.views(options);
     try {
+      options.onShards?.(views.map(provenanceOf));
       yield* mergeById(views.map(({ layers }) => scanRecords(layers)));
     } finally {
       for (const view of views) view[Symbol.dispose]();

@@ -203,3 +203,13 @@ export function integrityProblem(db: SqliteDatabase, logger: Logger): string | u
     }
   });
 }
+
+/** Of the build that all files are read and written with. */
+export function sqliteVersion(): string {
+  const db = new Database(":memory:");
+  try {
+    return db.prepare<[], string>("SELECT sqlite_version()").pluck().get() ?? "unknown";
+  } finally {
+    db.close();
+  }
+}

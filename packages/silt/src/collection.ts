@@ -19,8 +19,9 @@ import {
   type VectorField,
   writeDeltas,
 } from "@silt/core";
-import { CollectionReader, type ShardProvenance, type VersionSelection } from "@silt/reader";
+import { CollectionReader, type ScanOptions, type VersionSelection } from "@silt/reader";
 import { type Acknowledgement, acknowledgementOf } from "./acknowledgement.ts";
+import { type AnswerOrigin, originOf } from "./answer-origin.ts";
 import { type CompactReport, compactCollection } from "./compact-store.ts";
 import { deleteByFilter, deleteByName } from "./delete-records.ts";
 import { parseRecordInput } from "./parse-input.ts";
@@ -35,19 +36,6 @@ export interface StoredRecord {
   readonly document: string | null;
   readonly metadata: Metadata;
   readonly embedding?: Float32Array;
-}
-
-/** What an answer was made from: of the one shard, or shard by shard. */
-export interface AnswerOrigin {
-  readonly collection: string;
-  /** Only with one shard. */
-  readonly version?: number;
-  readonly appliedThrough?: number;
-  /** Registered runs that the answer lacks, all shards together. */
-  readonly behind: number;
-  /** Only with several shards, or when a fresh read was blocked. */
-  readonly shards?: readonly ShardProvenance[];
-  readonly warnings: readonly string[];
 }
 
 export interface QueryResult {
@@ -233,7 +221,7 @@ export class Collection {
       const { id, parent, document, metadata } = record;
       return { id, distance, parent, document, metadata };
     });
-    return { ...this.#originOf(answer), results };
+    return { ...originOf(this.name, answer), results };
   }
 
   /** Records by id (in the order asked), by parent or by filter (in the order of ids). */
@@ -250,11 +238,11 @@ export class Collection {
       { fresh, version },
     );
     const records = answer.records.map((row) => storedRecordOf(row, options.embeddings === true));
-    return { ...this.#originOf(answer), records };
+    return { ...originOf(this.name, answer), records };
   }
 
   /** All records of one version with their embeddings, in the order of ids, in bounded memory. */
-  async *records(options: Pick<FilterOptions, "version"> = {}): AsyncGenerator<StoredRecord, void> {
+  async *records(options: Omit<ScanOptions, "fresh"> = {}): AsyncGenerator<StoredRecord, void> {
     for await (const row of this.#reader.scan(options)) yield storedRecordOf(row, true);
   }
 
@@ -315,19 +303,6 @@ export class Collection {
     const named = typeof image === "string";
     const bytes = named ? await readImage(image) : (image as Uint8Array);
     return embedders.embedImage(this.identity, { name: named ? basename(image) : "image", bytes });
-  }
-
-  #originOf(answer: {
-    readonly shards: readonly ShardProvenance[];
-    readonly warnings: readonly string[];
-  }): AnswerOrigin {
-    const { shards, warnings } = answer;
-    const behind = shards.reduce((sum, shard) => sum + shard.behind, 0);
-    const [only] = shards;
-    const { version, appliedThrough } = only as ShardProvenance;
-    const single = shards.length === 1 ? { version, appliedThrough } : {};
-    const detailed = shards.length > 1 || only?.blockedBy !== undefined ? { shards } : {};
-    return { collection: this.name, ...single, behind, ...detailed, warnings };
   }
 }
 

@@ -1,8 +1,9 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Logger, SiltError } from "@silt/core";
-import type { VersionSelection } from "@silt/reader";
+import type { ShardProvenance, VersionSelection } from "@silt/reader";
 import { environmentError, writeExportFile } from "@silt/segment";
+import { type AnswerOrigin, originOf } from "./answer-origin.ts";
 import type { Collection, StoredRecord } from "./collection.ts";
 import { partialPath, removeStalePartials } from "./stale-partials.ts";
 
@@ -13,8 +14,8 @@ export type ExportTarget =
   /** Takes one line at a time; awaits back-pressure. */
   | { readonly lines: (line: string) => void | Promise<void> };
 
-export interface ExportReport {
-  readonly collection: string;
+/** Which version was written, and what. */
+export interface ExportReport extends Omit<AnswerOrigin, "warnings"> {
   readonly records: number;
   readonly bytes: number;
   readonly file: string | null;
@@ -72,10 +73,11 @@ async function exportSqlite(
   path: string,
   logger: Logger,
 ): Promise<Omit<ExportReport, "file">> {
-  const records = collection.reader.scan(options);
+  const heard = hearShards(options);
+  const records = collection.reader.scan(heard);
   const written = await writeExportFile(path, collection.identity, records, logger);
   const { rows, bytes, sha256 } = written;
-  return { collection: collection.name, records: rows, bytes, sha256 };
+  return { ...whence(collection, heard.shards), records: rows, bytes, sha256 };
 }
 
 async function exportJsonl(
@@ -109,13 +111,34 @@ async function exportLines(
   sink: (line: string) => void | Promise<void>,
 ): Promise<ExportReport> {
   let [records, bytes] = [0, 0];
-  for await (const record of collection.records(options)) {
+  const heard = hearShards(options);
+  for await (const record of collection.records(heard)) {
     const line = `${JSON.stringify(lineOf(record))}\n`;
     await sink(line);
     records += 1;
     bytes += Buffer.byteLength(line);
   }
-  return { collection: collection.name, records, bytes, file: null, sha256: null };
+  return { ...whence(collection, heard.shards), records, bytes, file: null, sha256: null };
+}
+
+/** Options of a scan that keep what it says of the versions that it reads. */
+function hearShards(options: ExportOptions) {
+  const heard = {
+    ...options,
+    shards: [] as readonly ShardProvenance[],
+    onShards: (shards: readonly ShardProvenance[]) => {
+      heard.shards = shards;
+    },
+  };
+  return heard;
+}
+
+function whence(
+  { name }: Collection,
+  shards: readonly ShardProvenance[],
+): Omit<AnswerOrigin, "warnings"> {
+  const { warnings: _, ...origin } = originOf(name, { shards });
+  return origin;
 }
 
 /** As `put` takes it: what a record lacks is left out. */

@@ -15,9 +15,9 @@ export type {
 export { isSiltError, SiltError } from "@silt/core";
 export type { VersionSelection } from "@silt/reader";
 export type { AcknowledgedRun, Acknowledgement } from "./acknowledgement.ts";
+export type { AnswerOrigin } from "./answer-origin.ts";
 export type { GcCandidate, GcOptions, GcReport } from "./collect-store.ts";
 export type {
-  AnswerOrigin,
   CallOptions,
   Collection,
   DeleteOptions,

@@ -1,6 +1,6 @@
 /** Entry of the `silt` command: gives it the process, and makes Ctrl-C a clean end. */
-import { readFileSync } from "node:fs";
 import { runProgram } from "./cli/program.ts";
+import { siltVersion } from "./silt-version.ts";
 
 /** After an interrupt what is in hand is flushed; whoever takes longer, or is asked twice, ends at once. */
 const GRACE_MS = 15_000;
@@ -23,9 +23,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(error.code === "EPIPE" ? 0 : 1);
 });
 
-const manifest = new URL("../package.json", import.meta.url);
-const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
-
 process.exitCode = await runProgram(
   process.argv.slice(2),
   {
@@ -36,5 +33,5 @@ process.exitCode = await runProgram(
     signal: interruptSignal(),
     nowMs: () => Date.now(),
   },
-  version,
+  siltVersion(),
 );

@@ -293,15 +293,11 @@ export class Store implements AsyncDisposable {
   }
 
   /** How the store is, on one page; changes nothing. Damage inside of objects is for {@link verify}. */
-  async doctor(options: Pick<SweepOptions, "stuckAfterMs"> = {}): Promise<HealthReport> {
-    const { stuckAfterMs = STUCK_AFTER_MS } = options;
+  async doctor(options: Pick<SweepOptions, "stuckAfterMs" | "signal"> = {}): Promise<HealthReport> {
+    const { stuckAfterMs = STUCK_AFTER_MS, signal } = options;
     const { ports, cache } = this.#context;
-    return checkStore(ports, {
-      collections: await this.collections(),
-      root: this.location,
-      cacheFolder: cache.folder,
-      stuckAfterMs,
-    });
+    const { location: root } = this;
+    return checkStore(ports, { root, cacheFolder: cache.folder, stuckAfterMs, signal });
   }
 
   /** How a collection is kept. */

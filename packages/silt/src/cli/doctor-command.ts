@@ -19,7 +19,7 @@ export function defineDoctor(program: Command, define: Define): void {
     ["silt doctor", "silt doctor --json"],
     async (run, _args, { stuckAfter }) => {
       const store = await run.store();
-      const report = await store.doctor({ stuckAfterMs: stuckAfter });
+      const report = await store.doctor({ stuckAfterMs: stuckAfter, signal: run.signal });
       run.terminal.json(report);
       printHealth(run, report);
       return report.ok ? undefined : 3;

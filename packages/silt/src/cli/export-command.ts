@@ -39,7 +39,8 @@ export function defineExport(program: Command, define: Define): void {
       const report = await store.export(name as string, target, { version });
       run.terminal.json(report);
       const { records, bytes, file } = report;
-      const said = `exported ${formatCount(records)} records (${formatBytes(bytes)})`;
+      const from = report.version === undefined ? "" : ` of version ${report.version}`;
+      const said = `exported ${formatCount(records)} records${from} (${formatBytes(bytes)})`;
       if (file === null) run.terminal.note(said);
       else run.terminal.print(`${said} to ${plainText(file)}`);
       return undefined;

@@ -1,5 +1,5 @@
 /** Commands about old versions, what may go, and how a store is. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type CommandSandbox, commandSandbox } from "./command.fixture.ts";
@@ -147,6 +147,31 @@ describe("silt rollback", () => {
   });
 });
 
+describe("silt rollback at a terminal", () => {
+  it("tells what it would undo and asks; anything but yes changes nothing", async () => {
+    const no = await sandbox.atTerminal(["rollback", "1"], "n\n");
+    expect(no.stdout).toMatch(/from version 3 back to 1 undoes 2 records of 2 runs/);
+    expect([no.exitCode, no.stderr]).toEqual([1, expect.stringMatching(/\[y\/N\].*nothing was/s)]);
+    expect((await sandbox.atTerminal(["rollback", "1"], "")).exitCode).toBe(1);
+    expect(await ids()).toEqual(["a", "b", "c"]);
+    const yes = await sandbox.atTerminal(["rollback", "1"], "yes\n");
+    expect([yes.exitCode, yes.stdout]).toEqual([0, expect.stringMatching(/left out for good: 2/)]);
+    expect(await ids()).toEqual(["a"]);
+    const unasked = await sandbox.atTerminal(["rollback", "0", "--yes"], "");
+    expect([unasked.exitCode, unasked.stderr]).toEqual([0, expect.not.stringMatching(/y\/N/)]);
+    expect(await ids()).toEqual([]);
+    const made = (await versions()).map((one: { made: string }) => one.made);
+    expect(made).toEqual([
+      "rollback",
+      "rollback",
+      "compaction",
+      "compaction",
+      "compaction",
+      "creation",
+    ]);
+  });
+});
+
 describe("silt gc", () => {
   it("plans first; --delete takes what retention lets go, and leaves what is pinned", async () => {
     await silt("policy", "notes", ...RIPE_AT_ONCE);
@@ -245,8 +270,101 @@ describe("silt sweep and silt doctor", () => {
     ]);
     const doctor = await silt("doctor", "--stuck-after", "0ms");
     expect(doctor.exitCode).toBe(3);
-    expect(doctor.stdout).toMatch(/1 runs wait, the oldest for .*: no compactor is at work/);
+    expect(doctor.stdout).toMatch(/1 run pending, the oldest for .*: no compactor is at work/);
     expect(doctor.stdout).toMatch(/1 of these need a person/);
     expect((await silt("doctor")).exitCode).toBe(0);
+  });
+
+  it("sweep --compact is all that one machine's schedule needs", async () => {
+    await sandbox.silt(["put", "notes"], JSON.stringify({ id: "d", embedding: [1, 2] }));
+    const young = await silt("sweep", "--compact", "--json");
+    expect(young.json.shards).toMatchObject([{ pending: 1, hinted: false, compacted: null }]);
+    const { exitCode, json } = await silt("sweep", "--compact", "--hint-after", "0s", "--json");
+    expect(exitCode).toBe(0);
+    expect(json.shards).toMatchObject([
+      { pending: 0, hinted: true, stuck: null, compacted: { outcome: "flipped", version: 4 } },
+    ]);
+    expect(await ids()).toEqual(["a", "b", "c", "d"]);
+  });
+
+  it("F23 one damaged collection keeps sweep, gc and rebuild from no other", async () => {
+    await silt("init", "other", "--dimension", "2");
+    await silt("init", "third", "--dimension", "2");
+    const pointer = readdirSync(join(sandbox.store, "collections/other"), {
+      recursive: true,
+      encoding: "utf8",
+    }).find((key) => key.endsWith("latest-pointer.json")) as string;
+    rmSync(join(sandbox.store, "collections/other", pointer));
+    rmSync(join(sandbox.store, "collections/third/policy.json"));
+    for (const command of ["sweep", "gc", "rebuild"]) {
+      const { exitCode, json, stderr } = await silt(command, "--json");
+      expect([command, exitCode]).toEqual([command, 3]);
+      expect(json.shards).toMatchObject([
+        { collection: "notes", shard: "0-of-1" },
+        { collection: "other", shard: "0-of-1", error: { kind: "corrupt" } },
+        { collection: "third", shard: null, error: { kind: "corrupt" } },
+      ]);
+      expect(json.shards[0]).not.toHaveProperty("error");
+      expect(stderr).toMatch(/error other 0-of-1: .*it is gone/);
+    }
+  });
+});
+
+describe("commands about the past and about health", () => {
+  const COMMANDS = [
+    ...["versions", "rollback", "pin", "unpin", "gc"],
+    ...["policy", "sweep", "rebuild", "doctor"],
+  ];
+
+  it.each(COMMANDS)("the examples of %s are right", async (name) => {
+    const { stdout } = await silt(name, "--help");
+    const lines = [...stdout.matchAll(/^ {2}\$ silt (.*)$/gm)].map(([, line]) => line ?? "");
+    expect(lines.length).toBeGreaterThan(0);
+    for (const line of lines) {
+      const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(
+        ([, quoted, bare]) => quoted ?? bare,
+      );
+      const { stderr } = await silt(...(words as string[]));
+      // The versions that they name are not there.
+      expect(stderr, line).not.toMatch(
+        /unknown|missing|too many|expected a (?:version|duration|whole)|which collection/,
+      );
+    }
+  });
+
+  it.each([
+    [["versions", "nope"], 2, /it does not exist \(there are notes\)/],
+    [["versions", "notes", "1"], 2, /too many arguments/],
+    [["rollback"], 2, /missing required argument/],
+    [["rollback", "notes", "1", "2"], 2, /expected \[COLLECTION\] VERSION/],
+    [["rollback", "-1"], 2, /expected \[COLLECTION\] VERSION/],
+    [["rollback", "1", "--base", "x"], 2, /expected the number of a version/],
+    [["rollback", "1", "--reason", "x".repeat(1_001)], 2, /1001 characters, expected at most 1000/],
+    [["rollback", "99999999999999999999"], 2, /expected \[COLLECTION\] VERSION/],
+    [["pin", "9"], 2, /the newest is 3; there are 3, 2, 1, 0/],
+    [["pin", "1", "--owner", ""], 2, /its owner is empty/],
+    [["pin", "1", "--owner", "rollback-x"], 2, /"silt sweep" lets those go/],
+    [["pin", "1", "--reason", "\ud800"], 2, /unpaired surrogate/],
+    [["unpin", "1"], 2, /"operator" does not hold it, nobody does/],
+    [["unpin", "1", "--owner", "rollback-x"], 2, /"silt sweep" lets those go/],
+    [["gc", "--delte"], 2, /unknown option '--delte'[\s\S]*Did you mean --delete/],
+    [["gc", "nope"], 2, /it does not exist/],
+    [["policy"], 2, /missing required argument/],
+    [["policy", "nope"], 2, /it does not exist/],
+    [["policy", "notes", "--keep-versions", "0"], 2, /expected a whole number from 1/],
+    [["policy", "notes", "--strategy", "x"], 2, /Allowed choices are tiered, single/],
+    [["policy", "notes", "--keep-deltas-for", "never"], 2, /expected a duration/],
+    [["sweep", "--hint-after", "1"], 2, /expected a duration such as 90s/],
+    [["sweep", "nope"], 2, /it does not exist/],
+    [["rebuild", "nope"], 2, /it does not exist/],
+    [["doctor", "notes"], 2, /too many arguments/],
+    [["docter"], 2, /Did you mean doctor/],
+    [["export", "notes", "--jsonl", "-", "--version", "9"], 2, /the newest is 3/],
+    [["query", "notes", "--vector", "-", "--version", ""], 2, /expected a version/],
+  ] as const)("refuses %j", async (args, code, message) => {
+    const before = await versions();
+    const { exitCode, stderr } = await silt(...args);
+    expect([exitCode, stderr]).toEqual([code, expect.stringMatching(message)]);
+    expect(await versions()).toEqual(before);
   });
 });

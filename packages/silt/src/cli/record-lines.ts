@@ -1,5 +1,6 @@
 /** Records and where answers come from, as people read them. */
-import type { AnswerOrigin, StoredRecord } from "../collection.ts";
+import type { AnswerOrigin } from "../answer-origin.ts";
+import type { StoredRecord } from "../collection.ts";
 import { formatCount } from "../terminal/format-count.ts";
 import type { CommandRun } from "./command-run.ts";
 

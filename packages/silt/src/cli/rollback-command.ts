@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { RollbackPreview, RollbackReport } from "../rollback-collection.ts";
 import { formatCount } from "../terminal/format-count.ts";
+import { formatCounted } from "../terminal/format-counted.ts";
 import { plainText } from "../terminal/plain-text.ts";
 import type { CommandRun, ExitCode } from "./command-run.ts";
 import { confirm, isInteractive } from "./confirm.ts";
@@ -63,8 +64,8 @@ export function defineRollback(program: Command, define: Define): void {
 function printPreview({ terminal }: CommandRun, preview: RollbackPreview): void {
   const { collection, shard, from, to, undone, sources } = preview;
   terminal.print(
-    `${collection} ${shard}: from version ${from} back to ${to} undoes ${formatCount(undone.records)} records of ` +
-      `${formatCount(undone.runs)} runs${sources.length === 0 ? "" : `, of ${formatCount(sources.length)} sources:`}`,
+    `${collection} ${shard}: from version ${from} back to ${to} undoes ${formatCounted(undone.records, "record")} of ` +
+      `${formatCounted(undone.runs, "run")}${sources.length === 0 ? "" : `, of ${formatCounted(sources.length, "source")}:`}`,
   );
   for (const source of sources.slice(0, SOURCES_SHOWN)) terminal.print(`  ${plainText(source)}`);
   if (sources.length > SOURCES_SHOWN) {
@@ -90,7 +91,7 @@ function printRollback(
   }
   terminal.print(
     `${collection} ${shard}: version ${version} holds what version ${to} held; ` +
-      `${formatCount(undone.records)} records of ${formatCount(undone.runs)} runs since then are left out for good`,
+      `left out for good: ${formatCounted(undone.records, "record")} of ${formatCounted(undone.runs, "run")} since then`,
   );
   const old = shard === "0-of-1" ? `${from}` : `${shard}=${from}`;
   const place = store === undefined ? [] : ["--store", store];
@@ -100,13 +101,15 @@ function printRollback(
     terminal.note(`${terminal.paint.yellow("warning")} ${plainText(warning)}`);
   }
   if (sources.length === 0) return undefined;
-  terminal.print(`the records of ${formatCount(sources.length)} sources were undone; back come`);
+  terminal.print(
+    `no longer as their files are: ${formatCounted(sources.length, "source")}; what brings them up to date:`,
+  );
   for (const call of report.ingest) {
     terminal.print(`  ${plainText(shellLine(["silt", "ingest", ...call, ...place]))}`);
   }
   if (report.elsewhere > 0) {
     terminal.note(
-      `${formatCount(report.elsewhere)} of them were read on other machines: ingest them there (--json names all)`,
+      `read on other machines: ${formatCounted(report.elsewhere, "source")}; ingest them there (--json names all)`,
     );
   }
   return undefined;

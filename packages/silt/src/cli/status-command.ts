@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isOpenExclusion } from "@silt/core";
 import type { Command } from "commander";
 import type { CollectionStatus } from "../collection-status.ts";
 import { formatBytes } from "../terminal/format-bytes.ts";
 import { formatCount } from "../terminal/format-count.ts";
+import { formatCounted } from "../terminal/format-counted.ts";
 import { formatDuration } from "../terminal/format-duration.ts";
 import { plainText } from "../terminal/plain-text.ts";
 import type { CommandRun, ExitCode } from "./command-run.ts";
@@ -48,7 +50,7 @@ async function showStatus(run: CommandRun, name: string | undefined): Promise<un
       ...collection,
       shards: collection.shards.map(({ exclusions, ...shard }) => ({
         ...shard,
-        exclusions: exclusions.filter(({ retriedBy }) => retriedBy === null),
+        exclusions: exclusions.filter(isOpenExclusion),
       })),
     })),
   });
@@ -97,8 +99,15 @@ function printStatus(
     ),
   );
   for (const { collection, shards } of collections) {
-    for (const { shard, exclusions } of shards) {
-      for (const { runIds, reason } of exclusions.filter((one) => one.retriedBy === null)) {
+    for (const { shard, exclusions, rolledBack } of shards) {
+      if (rolledBack > 0) {
+        terminal.print(
+          paint.dim(
+            `${collection} ${shard}: rollbacks have undone ${formatCounted(rolledBack, "run")}`,
+          ),
+        );
+      }
+      for (const { runIds, reason } of exclusions.filter(isOpenExclusion)) {
         terminal.print(
           `${paint.red("excluded")} ${collection} ${shard} ${runIds.join(" ")}: ${plainText(reason)}`,
         );

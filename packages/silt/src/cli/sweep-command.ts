@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { SweepReport } from "../sweep-store.ts";
-import { formatCount } from "../terminal/format-count.ts";
+import { formatCounted } from "../terminal/format-counted.ts";
 import { formatDuration } from "../terminal/format-duration.ts";
 import { plainText } from "../terminal/plain-text.ts";
 import type { CommandRun, ExitCode } from "./command-run.ts";
@@ -71,9 +71,9 @@ function printSweep({ terminal }: CommandRun, shards: readonly SweepReport[]): v
 }
 
 function waitingOf({ pending, oldestPendingSeconds }: SweepReport): string {
-  if (oldestPendingSeconds === null) return "nothing waits";
-  const runs = `${formatCount(pending ?? 0)} run${pending === 1 ? " waits" : "s wait"}`;
-  return `${runs}, the oldest for ${formatDuration(oldestPendingSeconds * 1000)}`;
+  if (oldestPendingSeconds === null) return "nothing pending";
+  const runs = formatCounted(pending ?? 0, "run");
+  return `${runs} pending, the oldest for ${formatDuration(oldestPendingSeconds * 1000)}`;
 }
 
 function doneBy({ hinted, notedVersion, unpinned, compacted }: SweepReport): readonly string[] {

@@ -1,7 +1,6 @@
 /** `[COLLECTION] VERSION` as commands about one version take it. */
 import type { Store } from "../store.ts";
 import { refuseUsage } from "./command-run.ts";
-import { parseVersionNumber } from "./option-values.ts";
 
 /** The only collection of a store may go without saying. */
 export async function targetOf(
@@ -9,15 +8,16 @@ export async function targetOf(
   words: readonly string[],
 ): Promise<readonly [name: string, version: number]> {
   const [first = "", second] = words;
-  const number = second ?? first;
-  if (words.length > 2 || !/^\d+$/.test(number)) {
+  const text = second ?? first;
+  const version = Number(text);
+  if (words.length > 2 || !/^\d+$/.test(text) || !Number.isSafeInteger(version)) {
     refuseUsage(`Cannot use version "${words.join(" ")}": expected [COLLECTION] VERSION`);
   }
-  if (second !== undefined) return [first, parseVersionNumber(second)];
+  if (second !== undefined) return [first, version];
   const names = await store.collections();
   const [only, ...others] = names;
-  if (only !== undefined && others.length === 0) return [only, parseVersionNumber(number)];
+  if (only !== undefined && others.length === 0) return [only, version];
   return refuseUsage(
-    `Cannot use version ${number}: which collection? There ${names.length === 0 ? "is none yet" : `are ${names.join(", ")}`}`,
+    `Cannot use version ${version}: which collection? There ${names.length === 0 ? "is none yet" : `are ${names.join(", ")}`}`,
   );
 }

@@ -1,6 +1,7 @@
 /** The health of one shard: does it belong together, does anything wait or lie about. */
 import {
   findCandidates,
+  type Head,
   isSiltError,
   type Lease,
   type Policy,
@@ -13,7 +14,7 @@ import {
   whyStuck,
 } from "@silt/core";
 import { formatBytes } from "../terminal/format-bytes.ts";
-import { formatCount } from "../terminal/format-count.ts";
+import { formatCounted } from "../terminal/format-counted.ts";
 import { formatDuration } from "../terminal/format-duration.ts";
 import { type HealthCheck, notice, ok, problem } from "./health-report.ts";
 
@@ -33,6 +34,7 @@ export async function checkShard(
       ...(await waiting(ports, shard, name, status, lease, stuckAfterMs)),
       ...leftOut(name, status),
       ...leaseLine(ports, name, lease),
+      ...announcement(name, await ports.log.readHead(shard), lease),
       ...(await leftovers(ports, shard, name, policy)),
     ];
   } catch (error) {
@@ -51,7 +53,7 @@ function summaryOf(name: string, status: ShardStatus): HealthCheck {
       : `flipped ${formatDuration(secondsSinceFlip * 1000)} ago`;
   return ok(
     name,
-    `version ${version}, ${formatCount(rows)} rows in ${formatCount(segments)} segments, ${formatBytes(bytes)}, ${flipped}`,
+    `version ${version}, ${formatCounted(rows, "row")} in ${formatCounted(segments, "segment")}, ${formatBytes(bytes)}, ${flipped}`,
   );
 }
 
@@ -65,7 +67,7 @@ async function waiting(
 ): Promise<readonly HealthCheck[]> {
   if (pending === 0 || oldestPendingSeconds === null) return [];
   const ageMs = oldestPendingSeconds * 1000;
-  const told = `${formatCount(pending)} runs wait, the oldest for ${formatDuration(ageMs)}`;
+  const told = `${formatCounted(pending, "run")} pending, the oldest for ${formatDuration(ageMs)}`;
   const [oldest] = await ports.log.readRuns(shard, { after: appliedThrough, limit: 1 });
   if (ageMs <= stuckAfterMs || oldest === undefined) {
     return [notice(name, told, '"silt compact" applies them.')];
@@ -81,13 +83,13 @@ function leftOut(name: string, { excluded, rolledBack }: ShardStatus): readonly 
       : [
           problem(
             name,
-            `${formatCount(excluded)} acknowledged runs are excluded`,
+            `excluded: ${formatCounted(excluded, "acknowledged run")}`,
             '"silt quarantine list" says why; "silt quarantine retry RUN" brings one back.',
           ),
         ]),
     ...(rolledBack === 0
       ? []
-      : [notice(name, `${formatCount(rolledBack)} runs were undone by rollbacks`, null)]),
+      : [notice(name, `undone by rollbacks: ${formatCounted(rolledBack, "run")}`, null)]),
   ];
 }
 
@@ -97,6 +99,18 @@ function leaseLine(ports: Ports, name: string, lease: Lease | undefined): readon
   if (leftMs >= 0) return [ok(name, `"${lease.holder}" compacts it now`)];
   const told = `"${lease.holder}" died while it compacted, ${formatDuration(-leftMs)} ago`;
   return [notice(name, told, "The next compaction takes its lease over.")];
+}
+
+/** Conditional deletes wait for as long as somebody says that he is about to exclude runs. */
+function announcement(
+  name: string,
+  head: Head | undefined,
+  lease: Lease | undefined,
+): readonly HealthCheck[] {
+  if (head === undefined || head.excluding === null || lease !== undefined) return [];
+  const told =
+    "somebody died while he excluded runs or rolled back; deletes by filter wait for him";
+  return [notice(name, told, '"silt compact" resolves it.')];
 }
 
 async function leftovers(
@@ -118,7 +132,7 @@ async function leftovers(
       : [
           notice(
             name,
-            `${formatCount(found.length)} objects are no longer needed, ${formatBytes(bytes)}`,
+            `no longer needed: ${formatCounted(found.length, "object")}, ${formatBytes(bytes)}`,
             '"silt gc" names them.',
           ),
         ]),

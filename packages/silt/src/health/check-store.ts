@@ -1,20 +1,30 @@
 /** The health of a whole store on one page: what a person looks at before anything else. */
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { isSiltError, openCollection, type Ports, reasonOf, shardRefs } from "@silt/core";
+import {
+  COLLECTION_NAME,
+  collectionFolders,
+  isSiltError,
+  openCollection,
+  type Ports,
+  reasonOf,
+  shardRefs,
+} from "@silt/core";
+import { sqliteVersion } from "@silt/segment";
+import { siltVersion } from "../silt-version.ts";
 import { formatBytes } from "../terminal/format-bytes.ts";
-import { formatCount } from "../terminal/format-count.ts";
+import { formatCounted } from "../terminal/format-counted.ts";
 import { checkShard } from "./check-shard.ts";
 import { type HealthCheck, type HealthReport, notice, ok, problem } from "./health-report.ts";
 
 export interface HealthOptions {
-  readonly collections: readonly string[];
   /** The store's folder. */
   readonly root: string;
   readonly cacheFolder: string;
   /** Pending runs older than this are stuck. */
   readonly stuckAfterMs: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A rewrite needs its inputs and its output at once. */
@@ -23,15 +33,19 @@ const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
 
 /** Looks at everything that is cheap to look at; changes nothing. Damage inside of objects is for `verify`. */
 export async function checkStore(ports: Ports, options: HealthOptions): Promise<HealthReport> {
-  const { collections, root, cacheFolder, stuckAfterMs } = options;
+  const { root, cacheFolder, stuckAfterMs, signal } = options;
+  const versions = `Silt ${siltVersion()}, Node ${process.versions.node}, SQLite ${sqliteVersion()}`;
   const checks: HealthCheck[] = [
-    ok("silt", `Node ${process.versions.node}, store ${root}`),
+    ok("silt", `${versions}, store ${root}`),
     ...(await checkLog(ports, root)),
   ];
-  for (const name of collections) {
-    checks.push(...(await checkCollection(ports, name, stuckAfterMs)));
+  // Folders, for a collection that lost its `collection.json` is in no list of collections.
+  for await (const folder of collectionFolders(ports.objects)) {
+    signal?.throwIfAborted();
+    if ("name" in folder && COLLECTION_NAME.test(folder.name))
+      checks.push(...(await checkCollection(ports, folder.name, stuckAfterMs)));
   }
-  checks.push(...(await checkDisk(root)), checkTemporary(root), ...checkCache(cacheFolder));
+  checks.push(...(await checkDisk(root)), checkTemporary(root), ...(await checkCache(cacheFolder)));
   return { ok: checks.every(({ state }) => state !== "problem"), checks };
 }
 
@@ -42,7 +56,9 @@ async function checkLog({ log }: Ports, root: string): Promise<readonly HealthCh
     return damages.map(({ what, reason }) => problem("log", `${what}: ${reason}`, remedy));
   }
   const bytes = sizesIn(root, (name) => name.startsWith("log.sqlite")).bytes;
-  return [ok("log", `every row has its digest, ${formatBytes(bytes)}`)];
+  // Opening has asked for the rest, on every connection.
+  const told = `its own, commits are synced, every row has its digest, ${formatBytes(bytes)}`;
+  return [ok("log", told)];
 }
 
 async function checkCollection(
@@ -65,8 +81,7 @@ async function checkCollection(
 }
 
 async function checkDisk(root: string): Promise<readonly HealthCheck[]> {
-  const stats = await statfs(root);
-  const free = stats.bavail * stats.bsize;
+  const free = await freeBytes(root);
   const largest = largestSegmentOf(root);
   const needed = largest * DISK_FACTOR + DISK_RESERVE_BYTES;
   const told = `${formatBytes(free)} are free where the store is`;
@@ -86,7 +101,7 @@ function largestSegmentOf(root: string): number {
 
 function checkTemporary(root: string): HealthCheck {
   const { files, bytes } = sizesIn(join(root, "tmp"), () => true);
-  const told = `${formatCount(files)} temporary files, ${formatBytes(bytes)}`;
+  const told = `${formatCounted(files, "temporary file")}, ${formatBytes(bytes)}`;
   if (files === 0) return ok("tmp", "no temporary files");
   return notice(
     "tmp",
@@ -95,18 +110,24 @@ function checkTemporary(root: string): HealthCheck {
   );
 }
 
-function checkCache(folder: string): readonly HealthCheck[] {
+async function checkCache(folder: string): Promise<readonly HealthCheck[]> {
   const all = sizesIn(folder, () => true);
   const bad = sizesIn(folder, (name) => name.endsWith(".bad"));
-  const told = `${formatCount(all.files)} files, ${formatBytes(all.bytes)} in ${folder}`;
+  const free = existsSync(folder) ? `, ${formatBytes(await freeBytes(folder))} are free there` : "";
+  const told = `${formatCounted(all.files, "file")}, ${formatBytes(all.bytes)} in ${folder}${free}`;
   if (bad.files === 0) return [ok("cache", told)];
   return [
     notice(
       "cache",
-      `${told}; ${formatCount(bad.files)} were found damaged and put aside`,
+      `${told}; put aside as damaged: ${formatCounted(bad.files, "file")}`,
       "The disk of the cache may be failing; the files may be deleted.",
     ),
   ];
+}
+
+async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
 }
 
 function sizesIn(
