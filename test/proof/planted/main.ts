@@ -5,7 +5,7 @@
 import { parseArgs } from "node:util";
 import type { Catcher } from "./bug.ts";
 import { PLANTED_BUGS } from "./bugs.ts";
-import { copyTree } from "./copied-tree.ts";
+import { copyTree, TOP } from "./copied-tree.ts";
 import { type Caught, runCatcher } from "./run-catcher.ts";
 
 const { values } = parseArgs({
@@ -25,7 +25,7 @@ using tree = copyTree();
 const results: (Caught & { readonly name: string; readonly by: string })[] = [];
 for (const { name, harm, edits, caughtBy } of bugs) {
   tree.plant({ name, harm, edits, caughtBy });
-  const result = { name, by: byOf(caughtBy), ...(await runCatcher(caughtBy, tree.root)) };
+  const result = { name, by: byOf(caughtBy), ...(await runCatcher(caughtBy, tree.root, TOP)) };
   tree.undo();
   results.push(result);
   const { by, caught, took, seconds } = result;

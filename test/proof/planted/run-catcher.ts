@@ -17,27 +17,28 @@ interface Ended {
   readonly output: string;
 }
 
-export async function runCatcher(catcher: Catcher, root: string): Promise<Caught> {
+/** `soundRoot`: the sources as they are, where what was found must not be found. */
+export async function runCatcher(
+  catcher: Catcher,
+  root: string,
+  soundRoot: string,
+): Promise<Caught> {
   const startMs = performance.now();
+  if (catcher.by === "simulator") {
+    const caught = await runSimulator(root, soundRoot);
+    return { ...caught, seconds: Math.round((performance.now() - startMs) / 100) / 10 };
+  }
   const { args, judge } = commandOf(catcher);
   const ended = await run(args, root);
   const seconds = Math.round((performance.now() - startMs) / 100) / 10;
   return { ...judge(ended), seconds };
 }
 
-function commandOf(catcher: Catcher): {
+function commandOf(catcher: Exclude<Catcher, { by: "simulator" }>): {
   readonly args: readonly string[];
   readonly judge: (ended: Ended) => Omit<Caught, "seconds">;
 } {
   switch (catcher.by) {
-    case "simulator":
-      return {
-        args: [
-          "test/proof/simulation/main.ts",
-          ...["--seeds", `1..${SCHEDULES_MAX}`, "--no-shrink", "--json"],
-        ],
-        judge: judgeSimulation,
-      };
     case "explorer":
       return {
         args: ["test/proof/model/main.ts", "--config", catcher.configuration, "--json"],
@@ -67,25 +68,42 @@ function commandOf(catcher: Catcher): {
   }
 }
 
-function judgeSimulation({ code, output }: Ended): Omit<Caught, "seconds"> {
-  const line = output.split("\n").find((one) => one.startsWith("{"));
-  if (line === undefined)
-    return { caught: false, took: `it ended with ${code}: ${lastLine(output)}` };
-  const report = JSON.parse(line) as {
-    readonly schedules: number;
-    readonly failures: readonly {
-      readonly seed: number;
-      readonly invariant?: string;
-      readonly violation?: { readonly invariant: string };
-    }[];
-  };
-  const [failure] = report.failures;
-  if (failure === undefined) return { caught: false, took: `${report.schedules} schedules` };
-  const invariant = failure.violation?.invariant ?? failure.invariant ?? "?";
-  return {
-    caught: true,
-    took: `seed ${failure.seed}, ${invariant}, ${report.schedules} schedules`,
-  };
+interface Report {
+  readonly schedules: number;
+  readonly failures: readonly { readonly seed: number; readonly message?: string }[];
+}
+
+/** Schedules from seed 1 on, until one is broken that is not without the bug. */
+async function runSimulator(root: string, soundRoot: string): Promise<Omit<Caught, "seconds">> {
+  for (let from = 1; from <= SCHEDULES_MAX; ) {
+    const { code, output } = await simulate(root, from, SCHEDULES_MAX);
+    const [failure] = code === 0 ? [] : failuresIn(output);
+    if (failure === undefined) {
+      if (code === 0) return { caught: false, took: `${SCHEDULES_MAX} schedules` };
+      return { caught: false, took: `it ended with ${code}: ${lastLine(output)}` };
+    }
+    const { seed } = failure;
+    if ((await simulate(soundRoot, seed, seed)).code === 0) {
+      return {
+        caught: true,
+        took: `${seed} schedules: ${plain(failure.message ?? "").slice(0, 120)}`,
+      };
+    }
+    from = seed + 1;
+  }
+  return { caught: false, took: `${SCHEDULES_MAX} schedules` };
+}
+
+function simulate(root: string, from: number, to: number): Promise<Ended> {
+  const seeds = ["--seeds", `${from}..${to}`, "--no-shrink", "--json"];
+  return run(["test/proof/simulation/main.ts", ...seeds], root);
+}
+
+/** Processes take seeds by turns: the first in order is what it took. */
+function failuresIn(output: string): Report["failures"] {
+  const line = output.split("\n").find((one) => one.startsWith("{")) ?? '{"failures":[]}';
+  const { failures } = JSON.parse(line) as Report;
+  return [...failures].sort((a, b) => a.seed - b.seed);
 }
 
 const plain = (line: string): string =>
