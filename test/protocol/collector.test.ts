@@ -418,18 +418,24 @@ async function randomHistory(seed: number): Promise<void> {
     else if (dice < 0.7) await compact(world);
     else if (dice < 0.8) {
       await pinVersion(world.ports, world.shard, version, { owner: "ann", reason: "" });
-    } else if (dice < 0.85) await unpinVersion(world.ports, world.shard, version, "ann");
-    else if (dice < 0.9) await rollbackQuietly(version);
+    } else if (dice < 0.85) {
+      await unlessInvalid(() => unpinVersion(world.ports, world.shard, version, "ann"));
+    } else if (dice < 0.9) await unlessInvalid(() => rollback(version));
     else await collect();
     world.clock.jump(random.int(20));
   }
   await expectVerified();
 }
 
-async function rollbackQuietly(toVersion: number): Promise<void> {
+function rollback(toVersion: number): Promise<unknown> {
   const options = { holder: "operator", toVersion };
+  return rollbackShard(world.ports, world.identity, world.policy, world.shard, options);
+}
+
+/** A version that cannot be rolled back to, or that ann does not hold, is refused. */
+async function unlessInvalid(work: () => Promise<unknown>): Promise<void> {
   try {
-    await rollbackShard(world.ports, world.identity, world.policy, world.shard, options);
+    await work();
   } catch (error) {
     expect(error).toMatchObject({ kind: "invalid" });
   }
