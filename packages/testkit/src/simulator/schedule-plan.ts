@@ -2,7 +2,7 @@
 import { DEFAULT_POLICY, type Policy } from "@silt/core";
 import { createSeededRandom, type SeededRandom } from "../seeded-random.ts";
 import { ROLES, type Role } from "./actor.ts";
-import { drawRates, type FaultRates } from "./faults.ts";
+import { drawRates, type FaultRates, type Rates } from "./faults.ts";
 import { PERSONALITIES, type Personality } from "./scheduler.ts";
 
 /** Parts of a schedule that are left out: how a failing seed is made smaller. */
@@ -140,15 +140,39 @@ function cutActors(actors: SchedulePlan["actors"], cuts: Cuts): SchedulePlan["ac
     }));
 }
 
-const POISON_RATE = 0.02;
+/** What a theme is about goes wrong often, whatever else does. */
+const THEME_WEATHER: Readonly<Partial<Record<Theme, FaultRates["weather"]>>> = {
+  poison: [
+    ["damaged", 0.015],
+    ["garbled", 0.008],
+  ],
+};
+const THEME_CALL: Readonly<Partial<Record<Theme, FaultRates["call"]>>> = {
+  races: [
+    ["lost-answer", 0.01],
+    ["late-request", 0.005],
+    ["sdk-retry", 0.005],
+  ],
+};
 
-/** Damage to bundles, often; whatever else goes wrong. */
-function poisoned(rates: FaultRates, without: ReadonlySet<string>): FaultRates {
-  if (without.has("damaged")) return rates;
-  const others = rates.weather.filter(([kind]) => kind !== "damaged" && kind !== "restored");
-  return { ...rates, weather: [["damaged", POISON_RATE], ...others] };
+function drawThemeRates(
+  random: SeededRandom,
+  theme: Theme,
+  without: ReadonlySet<string>,
+): FaultRates {
+  const rates = drawRates(random, without);
+  const extend = <Kind extends string>(own: Rates<Kind> = [], drawn: Rates<Kind>): Rates<Kind> => [
+    ...own.filter(([kind]) => !without.has(kind)),
+    ...drawn.filter(([kind]) => !own.some(([other]) => other === kind)),
+  ];
+  return {
+    ...rates,
+    call: extend(THEME_CALL[theme], rates.call),
+    weather: extend(THEME_WEATHER[theme], rates.weather),
+  };
 }
 
+const FAULTS_MAX = 40;
 const SLEEPS_MAX = 2;
 /** Within the first operations of an actor. */
 const SLEEP_CALL_MAX = 70;
@@ -168,7 +192,7 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
   const without = new Set(cuts.without ?? []);
   const collections = drawCollections(random.fork());
   const theme = random.pick(THEMES);
-  const rates = drawRates(random.fork(), without);
+  const rates = drawThemeRates(random.fork(), theme, without);
   const actors = drawActors(random.fork(), theme);
   return {
     seed,
@@ -179,8 +203,8 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
     personality: random.pick(PERSONALITIES),
     stepMsMax: random.pick([1, 10, 10, 200]),
     changeChance: random.pick([0.01, 0.05, 0.2]),
-    rates: theme === "poison" ? poisoned(rates, without) : rates,
-    faultsMax: theme === "poison" ? 40 : random.pick([0, 3, 10, 40]),
+    rates,
+    faultsMax: theme === "poison" ? FAULTS_MAX : random.pick([0, 3, 10, FAULTS_MAX]),
     clockSkewMs: random.pick([0, 0, 1_000, 30_000]),
     chaosStepsMax: 800,
     heals: random.chance(0.85),

@@ -33,6 +33,7 @@ const unavailable = (method: string, subject: string, why: string) =>
   new SiltError("unavailable", `Cannot ${method} "${subject}": ${why}`);
 
 const MANIFEST_NAME = "/manifest.json";
+const WAIT_CHANCE = 0.4;
 const POINTER_NAME = "/latest-pointer.json";
 const MINUTE_MS = 60_000;
 const PAUSES_MS = [50, 1_000, 40_000, 10 * MINUTE_MS, 3 * 60 * MINUTE_MS, 26 * 60 * MINUTE_MS];
@@ -44,6 +45,8 @@ export const drawDelay = (random: SeededRandom): number =>
 /** A call of an actor to a store, with all that can happen to it. */
 export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Promise<T> {
   actor.calls += 1;
+  const isFlip = call.mutates && call.subject.endsWith(POINTER_NAME);
+  const isCommit = isFlip || call.method === "commit";
   return new Promise<T>((resolve, reject) => {
     const fail = (why: string) => {
       sim.note(actor, () => `${call.method} ${sim.short(call.subject)} fails: ${why}`);
@@ -65,8 +68,7 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
         actor.pausedUntilMs = sim.scheduler.nowMs + sleepMs;
         return sim.scheduler.push(actor, act, call.mutates ? land : undefined);
       }
-      const isCommit = call.method === "commit" || call.subject.endsWith(POINTER_NAME);
-      const fault = sim.callFault(actor, call.mutates, call.mutates && isCommit);
+      const fault = sim.callFault(actor, call.mutates, isCommit);
       switch (fault) {
         case "crash-before":
           return sim.crash(actor);
@@ -77,16 +79,14 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
           sim.scheduler.after(drawDelay(actor.fate), undefined, land);
           return fail(fault);
         case "pause":
-          actor.pausedUntilMs = sim.scheduler.nowMs + drawDelay(actor.fate);
+          sim.pause(actor);
           return sim.scheduler.push(actor, act, call.mutates ? land : undefined);
         default:
           return act(fault);
       }
     };
     const act = (fault?: CallFault) => {
-      if (fault !== undefined && call.mutates && call.subject.endsWith(POINTER_NAME)) {
-        sim.count("unclear flips");
-      }
+      if (fault !== undefined && isFlip) sim.count("unclear flips");
       const done = sim.perform(call.effect);
       switch (fault) {
         case "crash-after":
@@ -94,14 +94,21 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
             () => sim.crash(actor),
             () => sim.crash(actor),
           );
-        case "lost-answer":
-          return void done.then(
-            () => fail(fault),
-            () => fail(fault),
-          );
+        case "lost-answer": {
+          const lose = () => {
+            fail(fault);
+            // Whoever waits in vain for an answer gives the others time.
+            if (isCommit && actor.fate.chance(WAIT_CHANCE)) sim.pause(actor);
+          };
+          return void done.then(lose, lose);
+        }
         case "sdk-retry": {
           const again = () => void sim.perform(call.effect).then(answer, refuse);
-          return void done.then(() => sim.scheduler.push(actor, again, land), refuse);
+          const resend = () => {
+            sim.scheduler.push(actor, again, land);
+            if (isCommit && actor.fate.chance(WAIT_CHANCE)) sim.pause(actor);
+          };
+          return void done.then(resend, refuse);
         }
         default:
           return void done.then(answer, refuse);
@@ -267,7 +274,10 @@ function simulatedLeases(sim: Simulation, actor: Actor): LeaseStore {
       call("acquire", shardPartition(shard), true, async (leases) => {
         const before = await leases.read(shard);
         const acquired = await leases.acquire(shard, options);
-        if (acquired.outcome === "acquired" && before !== undefined) sim.count("takeovers");
+        if (acquired.outcome === "acquired") {
+          if (before !== undefined) sim.count("takeovers");
+          sim.watch(() => sim.checker.leased(acquired.lease));
+        }
         return acquired;
       }),
     extend: (lease, ttlMs) =>

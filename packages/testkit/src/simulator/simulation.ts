@@ -174,6 +174,11 @@ export class Simulation {
     }
   }
 
+  /** The process stands still for a while, maybe for hours. */
+  pause(actor: Actor): void {
+    actor.pausedUntilMs = this.scheduler.nowMs + drawDelay(actor.fate);
+  }
+
   fail(error: unknown): void {
     this.failure ??= error;
   }

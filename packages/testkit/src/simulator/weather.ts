@@ -100,7 +100,7 @@ export class Weather {
         return this.#begin(kind, random.chance(0.3) ? undefined : someone, random.pick(PARTS));
       case "garbled":
         this.everGarbled = true;
-        return this.#begin(kind, someone, "/deltas/");
+        return this.#begin(kind, this.#compactor() ?? someone, "/deltas/");
       case "vanished":
         this.everVanished = true;
         return this.#begin(kind, someone, random.pick(PARTS));
@@ -120,6 +120,12 @@ export class Weather {
       case "cache-damaged":
         return sim.damageCache(random);
     }
+  }
+
+  /** Whoever judges bundles. */
+  #compactor(): Actor | undefined {
+    const compactors = this.#sim.actors.filter(({ role }) => role === "compactor");
+    return compactors.length > 0 ? this.#random.pick(compactors) : undefined;
   }
 
   #begin(kind: WeatherFault, actor: Actor | undefined, part: string | undefined): boolean {

@@ -6,6 +6,7 @@
 import {
   type Applied,
   type Guard,
+  type Lease,
   type LogTransaction,
   type PutCondition,
   parseManifest,
@@ -96,6 +97,17 @@ export class Checker {
     } catch (error) {
       this.#sim.fail(error);
     }
+  }
+
+  /** Epochs of leases only rise, also across releases. */
+  leased({ shard, epoch }: Lease): void {
+    const history = this.historyOf(shard);
+    demand(
+      epoch > history.leasedEpoch,
+      "I4",
+      () => `a lease has epoch ${epoch}, one before it had ${history.leasedEpoch}`,
+    );
+    history.leasedEpoch = epoch;
   }
 
   announced(shard: ShardRef, commitId: string): void {

@@ -89,12 +89,15 @@ function checkNothingNewerUndone(
 function checkAllComesBack(history: ShardHistory, sequence: number, content: SegmentContent): void {
   const original = history.runs[sequence - 1]?.content;
   const newer = since(history, sequence);
+  const before = history.modelAt(history.current.manifest.excluded, sequence - 1);
   for (const row of original?.rows.values() ?? []) {
     if (row.operation !== "put" || content.rows.has(row.id)) continue;
-    const { parent } = row;
+    // A later replacement of the parent that it had without the excluded run deleted it as well.
+    const parents = [row.parent, before.get(row.id)?.parent ?? null];
     const touched = newer.some(
       ({ content: other }) =>
-        other.rows.has(row.id) || (parent !== null && other.replaced.has(parent)),
+        other.rows.has(row.id) ||
+        parents.some((parent) => parent !== null && other.replaced.has(parent)),
     );
     demand(
       touched,

@@ -37,6 +37,7 @@ export class ShardHistory {
   head: Head;
   /** The commit that announced an exclusion and has not resolved it. */
   announced: string | null = null;
+  leasedEpoch = 0;
   /** The last run that a writer was told is durable. */
   acknowledgedThrough = 0;
   /** Versions that somebody asked to be rolled back to. */
