@@ -6,11 +6,17 @@ import { openStore } from "../open-store.ts";
 import type { Store } from "../store.ts";
 import { createTerminal, type OutputStream, type Terminal } from "../terminal/terminal.ts";
 
+/** What of a `tty.ReadStream` is used. */
+export interface InputStream extends AsyncIterable<Uint8Array> {
+  readonly isTTY?: boolean | undefined;
+  destroy?(): unknown;
+}
+
 /** What the command gets from the process; a test may give its own. */
 export interface CommandHost {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
-  readonly stdin: AsyncIterable<Uint8Array> & { readonly isTTY?: boolean | undefined };
+  readonly stdin: InputStream;
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
   readonly nowMs: () => number;

@@ -18,6 +18,8 @@ export async function confirm({ host, signal }: CommandRun, question: string): P
     return /^y(es)?$/i.test(answer.trim());
   } finally {
     signal.removeEventListener("abort", onAbort);
+    // A read that still waits would keep the process.
+    host.stdin.destroy?.();
   }
 }
 

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { GcReport } from "../collect-store.ts";
 import { formatBytes } from "../terminal/format-bytes.ts";
 import { formatCount } from "../terminal/format-count.ts";
+import { formatCounted } from "../terminal/format-counted.ts";
 import type { CommandRun, ExitCode } from "./command-run.ts";
 import type { Define } from "./program.ts";
 
@@ -67,22 +68,29 @@ function printPlan({ terminal }: CommandRun, reports: readonly GcReport[], delet
     );
   }
   for (const { collection, shard, retired, abandoned, fenced, error } of reports) {
-    const where = `${collection} ${shard}`;
-    if (retired.length > 0) terminal.note(`${where}: versions ${retired.join(", ")} are given up`);
-    if (abandoned > 0) terminal.note(`${where}: ${formatCount(abandoned)} bundles are given up`);
+    const where = `${collection} ${shard ?? ""}`.trimEnd();
+    if (retired.length > 0)
+      terminal.note(`${where}: given up for good: versions ${retired.join(", ")}`);
+    if (abandoned > 0)
+      terminal.note(`${where}: given up for good: ${formatCounted(abandoned, "bundle")}`);
     if (fenced) terminal.note(`${where}: flipped once, to tell leftovers from work`);
     if (error !== undefined) terminal.error(`${paint.red("error")} ${where}: ${error.message}`);
   }
   if (deletes) {
+    if (planned.some(({ key, ripe }) => ripe && !gone.has(key))) {
+      terminal.note(
+        "kept: needed again, pinned, of a version that is not given up yet, or of work that may go on; the next pass looks again",
+      );
+    }
     terminal.print(
-      `deleted ${formatCount(deleted.length)} objects, ${formatBytes(bytesOf(deleted))}`,
+      `deleted ${formatCounted(deleted.length, "object")}, ${formatBytes(bytesOf(deleted))}`,
     );
     return;
   }
   const ripe = planned.filter((one) => one.ripe);
   if (planned.length > 0) {
     terminal.print(
-      `${formatCount(ripe.length)} of ${formatCount(planned.length)} objects are ripe (${formatBytes(bytesOf(ripe))}); ` +
+      `ripe: ${formatCount(ripe.length)} of ${formatCounted(planned.length, "object")} (${formatBytes(bytesOf(ripe))}); ` +
         "nothing was deleted, --delete does",
     );
   }

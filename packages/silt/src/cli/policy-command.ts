@@ -64,11 +64,11 @@ function changed(policy: Policy, options: PolicyFlags): Policy {
 function printPolicy({ terminal }: CommandRun, { compaction, retention }: Policy): void {
   const { versionsKept, versionsKeptMs, deltasKeptMs, graceMs } = retention;
   terminal.table(
-    ["kept", ""],
+    ["policy", "value"],
     [
       ["compaction", compaction.strategy],
-      ["versions", `the newest ${formatCount(versionsKept)} that differ`],
-      ["and for", `${formatDuration(versionsKeptMs)} after another took their place`],
+      ["versions kept", `the newest ${formatCount(versionsKept)} that differ`],
+      ["older ones", `for ${formatDuration(versionsKeptMs)} after another took their place`],
       [
         "applied bundles",
         deltasKeptMs === null ? "for ever" : `for ${formatDuration(deltasKeptMs)}`,

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { RebuildReport } from "../rebuild-collection.ts";
-import { formatCount } from "../terminal/format-count.ts";
+import { formatCounted } from "../terminal/format-counted.ts";
 import { plainText } from "../terminal/plain-text.ts";
 import type { CommandRun, ExitCode } from "./command-run.ts";
 import type { Define } from "./program.ts";
@@ -37,23 +37,24 @@ function printRebuild({ terminal }: CommandRun, shards: readonly RebuildReport[]
   for (const report of shards) {
     if (report.outcome === "failed") {
       const { collection, shard, error } = report;
-      terminal.error(`${paint.red("error")} ${collection} ${shard ?? ""}: ${error.message}`);
+      const where = `${collection} ${shard ?? ""}`.trimEnd();
+      terminal.error(`${paint.red("error")} ${where}: ${plainText(error.message)}`);
       continue;
     }
     const { collection, shard, outcome, version, runs, rebuilt, current, gone, differs } = report;
     const where = `${collection} ${shard} version ${version}`;
     if (outcome === "equal") {
       terminal.print(
-        `${paint.green("equal")} ${where}: ${formatCount(runs)} runs give its ${formatCount(rebuilt ?? 0)} records`,
+        `${paint.green("equal")} ${where}: ${formatCounted(runs, "run")} give its ${formatCounted(rebuilt ?? 0, "record")}`,
       );
     } else if (outcome === "bundles-gone") {
       terminal.print(
-        `${paint.yellow("not provable")} ${where}: bundles of ${formatCount(gone?.runs ?? 0)} runs between ${gone?.from} and ${gone?.to} were collected; ` +
+        `${paint.yellow("not provable")} ${where}: bundles of ${formatCounted(gone?.runs ?? 0, "run")} between ${gone?.from} and ${gone?.to} were collected; ` +
           `"silt policy ${collection} --keep-deltas-for forever" keeps later ones`,
       );
     } else {
       terminal.print(
-        `${paint.red("different")} ${where}: the log gives ${formatCount(rebuilt ?? 0)} records, the version has ${formatCount(current ?? 0)}`,
+        `${paint.red("different")} ${where}: the log gives ${formatCounted(rebuilt ?? 0, "record")}, the version has ${formatCounted(current ?? 0, "record")}`,
       );
       terminal.print(plainText(`  differing ids, the first of them: ${differs.join(", ")}`));
       terminal.print(`  ${paint.cyan("do")} keep everything, stop the compactor and report this`);

@@ -53,7 +53,7 @@ function printSweep({ terminal }: CommandRun, shards: readonly SweepReport[]): v
   if (shards.length === 0) terminal.print("there is no collection yet");
   for (const report of shards) {
     const { collection, shard, stuck, compacted, error } = report;
-    const where = `${collection} ${shard}`;
+    const where = `${collection} ${shard ?? ""}`.trimEnd();
     const failure = error ?? compacted?.error;
     if (error === undefined) {
       terminal.print(`${where}: ${[waitingOf(report), ...doneBy(report)].join("; ")}`);
