@@ -1,4 +1,4 @@
-/** Deletes by a filter: decided on exactly one state of the log, and registered only if it still is the state (rule 7). */
+/** Deletes by a filter: decided on exactly one state of the log, registered only if it still is the state (rule 7). */
 import { shardRefs } from "./collection.ts";
 import { createDeltaBuffer } from "./delta-buffer.ts";
 import type { CollectionIdentity } from "./formats.ts";

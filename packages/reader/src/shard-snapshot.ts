@@ -19,7 +19,8 @@ export interface SnapshotOptions {
 }
 
 /**
- * Opens a version; undefined when a part of it is gone, which a newer pointer may explain. Its vectors load at the first search.
+ * Opens a version; undefined when a part of it is gone, which a newer pointer may explain. Its vectors
+ * load at the first search.
  */
 export async function openSnapshot(
   ports: Pick<Ports, "objects">,
