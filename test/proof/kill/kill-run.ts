@@ -5,8 +5,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createSeededRandom, type SeededRandom } from "@silt/testkit";
 import { settleAndCheck } from "./check-store.ts";
+import { runCommandWrite } from "./command-write.ts";
 import { KillTally } from "./kill-report.ts";
-import { type Ending, Life, type LifePlan } from "./life.ts";
+import { type Ending, Life, type LifePlan, type LifeReport } from "./life.ts";
 import { SLOTS, type Slot } from "./slots.ts";
 import type { World } from "./world.ts";
 
@@ -33,7 +34,12 @@ const LASTING_KILL_CHANCE = 0.2;
 const START_CHANCE = 0.12;
 const MOMENT_CHANCE = 0.5;
 const PHASE_CHANCE = 0.6;
-const SLEEP_CHANCE = 0.1;
+const SLEEP_CHANCE = 0.5;
+const SLEEP_MS_MIN = 800;
+const SLEEP_MS_MORE = 3_000;
+/** Somebody must take over, and get far enough. */
+const RELIEF_CHANCE = 0.7;
+const RELIEF_MS = 2_500;
 const START_MS_MAX = 500;
 const COMMAND_MS_MAX = 900;
 const TIMER_MS_MIN = 20;
@@ -93,16 +99,34 @@ function randomEnding(slot: Slot, random: SeededRandom): Ending {
   return { kind: "timer", ms: Math.round(ms) };
 }
 
+/** Where it hurts most to be away for long: others take over, and one wakes in the middle. */
+const SLEEPY_PHASES: Readonly<Record<string, readonly string[]>> = {
+  write: ["store bundle", "register"],
+  buffer: ["store bundle", "register"],
+  ingest: ["store bundle", "register"],
+  compact: ["flip", "flip", "flip", "merge", "store manifest", "note APPLIED"],
+  history: ["flip", "flip", "hold version", "register"],
+  collect: ["store other object", "retire version", "delete object", "give run up"],
+  read: ["fetch segment", "fetch bundle"],
+};
+
 export function randomPlan(slot: Slot, random: SeededRandom): LifePlan {
   const ending = randomEnding(slot, random);
-  const sleeps = ending.kind === "timer" && random.chance(SLEEP_CHANCE);
-  const nap = { afterMs: random.int(400), ms: 300 + random.int(900) };
+  const phases = SLEEPY_PHASES[slot.role] ?? [];
+  const sleeps = ending.kind === "timer" && phases.length > 0 && random.chance(SLEEP_CHANCE);
+  // Before it, rather than after.
+  const moment = { nth: 1 + 2 * random.int(2), phase: sleeps ? random.pick(phases) : "" };
   return {
     slot,
     seed: random.int(2 ** 31),
-    ending: sleeps ? { ...ending, ms: ending.ms + nap.afterMs + nap.ms } : ending,
-    ...(sleeps && { sleep: nap }),
+    ending: sleeps ? { kind: "timer", ms: TIMER_MS_MAX } : ending,
+    ...(sleeps && { sleep: { moment, ms: SLEEP_MS_MIN + random.int(SLEEP_MS_MORE) } }),
   };
+}
+
+function live(world: World, plan: LifePlan, random: SeededRandom): Promise<LifeReport> {
+  if (plan.slot.role === "command-write") return runCommandWrite(world, plan.slot, random);
+  return new Life(world, plan).ended;
 }
 
 /** One run of kills, from the first life to the last reckoning. */
@@ -111,7 +135,7 @@ class KillRun {
   readonly #world: World;
   readonly #options: KillRunOptions;
   readonly #random: SeededRandom;
-  readonly #seated = new Set<string>();
+  readonly #seated = new Set<LifePlan>();
   readonly #startedAtMs = performance.now();
   #lasting: Life | undefined;
 
@@ -147,21 +171,30 @@ class KillRun {
     const seat = async () => {
       const random = this.#random.fork();
       while (!isOver()) {
-        const slot = this.#choose(random);
-        this.#seated.add(slot.name);
+        const plan = this.#plan(random);
+        this.#seated.add(plan);
         try {
-          this.tally.add(await new Life(this.#world, randomPlan(slot, random)).ended);
+          this.tally.add(await live(this.#world, plan, random));
         } finally {
-          this.#seated.delete(slot.name);
+          this.#seated.delete(plan);
         }
       }
     };
     await Promise.all(Array.from({ length: seats }, seat));
   }
 
-  #choose(random: SeededRandom): Slot {
-    const free = SLOTS.filter(({ name }) => name !== LASTING && !this.#seated.has(name));
-    return random.pick(free.flatMap((slot) => Array<Slot>(slot.weight).fill(slot)));
+  /** Any slot that is free; while a compactor sleeps often another one, that works in its place. */
+  #plan(random: SeededRandom): LifePlan {
+    const seated = [...this.#seated];
+    const free = SLOTS.filter(({ name }) => !seated.some(({ slot }) => slot.name === name));
+    const relief = free.find(({ role }) => role === "compact");
+    const isNeeded = seated.some(({ sleep }) => sleep?.moment.phase === "flip");
+    if (isNeeded && relief !== undefined && random.chance(RELIEF_CHANCE)) {
+      const ending = { kind: "timer", ms: RELIEF_MS } as const;
+      return { slot: relief, seed: random.int(2 ** 31), ending };
+    }
+    const weighted = free.flatMap((slot) => Array<Slot>(slot.weight).fill(slot));
+    return randomPlan(random.pick(weighted), random);
   }
 
   #startLasting(): Life {

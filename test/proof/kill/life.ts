@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { RoleEvent } from "./role-context.ts";
 import type { Slot } from "./slots.ts";
-import { type Moment, readPhase } from "./watched-ports.ts";
+import { type Fate, type Moment, readPhase } from "./watched-ports.ts";
 import { phasePath, type World } from "./world.ts";
 
 const PROCESS = fileURLToPath(new URL("./role-process.ts", import.meta.url));
@@ -27,8 +27,8 @@ export interface LifePlan {
   readonly slot: Slot;
   readonly seed: number;
   readonly ending: Ending;
-  /** Stopped so long after it was ready, for so long: its lease runs out meanwhile. */
-  readonly sleep?: { readonly afterMs: number; readonly ms: number };
+  /** Stopped at a moment for so long: its lease runs out meanwhile. Then it works until its end. */
+  readonly sleep?: { readonly moment: Moment; readonly ms: number };
 }
 
 export interface LifeReport {
@@ -41,6 +41,12 @@ export interface LifeReport {
   /** Failures that Silt may have, by kind, with an example. */
   readonly errors: ReadonlyMap<string, string>;
   readonly wrong: readonly string[];
+}
+
+export interface LifeOptions {
+  /** What runs the process, e.g. as somebody else. */
+  readonly wrapper?: readonly string[];
+  readonly input?: string;
 }
 
 /** A process that runs; what it says is counted. */
@@ -59,11 +65,7 @@ export class Life {
   #stderr = "";
   #isReady = false;
 
-  constructor(
-    world: World,
-    plan: LifePlan,
-    options: { readonly wrapper?: readonly string[] } = {},
-  ) {
+  constructor(world: World, plan: LifePlan, options: LifeOptions = {}) {
     this.plan = plan;
     this.#world = world;
     const [command = "", ...args] = [
@@ -73,14 +75,17 @@ export class Life {
     ];
     this.#child = spawn(command, args, {
       env: environmentOf(world),
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
     });
+    // Who is killed does not read what it is given.
+    this.#child.stdin?.on("error", () => {});
+    this.#child.stdin?.end(options.input ?? "");
     this.#child.stderr?.on("data", (chunk) => {
       this.#stderr = `${this.#stderr}${chunk}`.slice(-STDERR_CHARS_MAX);
     });
     this.ended = this.#listen();
     const { ending } = plan;
-    if (plan.slot.role === "command") this.#ready();
+    if (plan.slot.args !== undefined) this.#ready();
     else if (ending.kind === "start") this.#after(ending.ms, () => this.kill());
   }
 
@@ -118,13 +123,19 @@ export class Life {
 
   #ready(): void {
     this.#isReady = true;
-    const { ending, sleep } = this.plan;
+    const { ending } = this.plan;
     if (ending.kind !== "start") {
       this.#after(ending.kind === "timer" ? ending.ms : ending.msMax, () => this.kill());
-    } else if (this.plan.slot.role === "command") this.#after(ending.ms, () => this.kill());
-    if (sleep === undefined) return;
-    this.#after(sleep.afterMs, () => this.#child.kill("SIGSTOP"));
-    this.#after(sleep.afterMs + sleep.ms, () => this.#child.kill("SIGCONT"));
+    } else if (this.plan.slot.args !== undefined) this.#after(ending.ms, () => this.kill());
+  }
+
+  /** Wakes it after a while; its end comes so much later. */
+  #asleep(): void {
+    const { ending, sleep } = this.plan;
+    if (sleep === undefined || ending.kind !== "timer") return;
+    for (const timer of this.#timers.splice(0)) clearTimeout(timer);
+    this.#after(sleep.ms, () => this.#child.kill("SIGCONT"));
+    this.#after(sleep.ms + ending.ms, () => this.kill());
   }
 
   async #listen(): Promise<LifeReport> {
@@ -134,7 +145,7 @@ export class Life {
         this.#child.on("close", (code, signal) => resolve({ code, signal }));
       },
     );
-    if (this.plan.slot.role === "command") this.#child.stdout?.resume();
+    if (this.plan.slot.args !== undefined) this.#child.stdout?.resume();
     else {
       const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
       lines.on("line", (line) => this.#hear(JSON.parse(line)));
@@ -148,7 +159,10 @@ export class Life {
 
   #hear(event: RoleEvent): void {
     if ("ready" in event) this.#ready();
-    else if ("wrong" in event) this.#wrong.push(`${this.plan.slot.name}: ${event.wrong}`);
+    else if ("sleeps" in event) {
+      this.#asleep();
+      this.#did.set(`asleep at ${event.sleeps}`, 1);
+    } else if ("wrong" in event) this.#wrong.push(`${this.plan.slot.name}: ${event.wrong}`);
     else if ("error" in event) {
       this.#failures += 1;
       this.#errors.set(event.error, event.message);
@@ -158,7 +172,7 @@ export class Life {
 
   #reportOf(code: number | null, signal: string | null): LifeReport {
     const { slot, ending } = this.plan;
-    const isCommand = slot.role === "command";
+    const isCommand = slot.args !== undefined;
     const killed = signal === "SIGKILL";
     const aborted = !killed && this.#stderr.includes(V8_ABORT);
     const mayEnd = isCommand && COMMAND_MAY_END.includes(code ?? -1);
@@ -190,10 +204,18 @@ export class Life {
   }
 }
 
-function argumentsOf(world: World, { slot, seed, ending }: LifePlan): readonly string[] {
+function argumentsOf(world: World, plan: LifePlan): readonly string[] {
+  const { slot, seed } = plan;
   if (slot.args !== undefined) return [COMMAND, ...slot.args, "--store", world.location, "--json"];
-  const moment = ending.kind === "moment" ? [JSON.stringify(ending.moment)] : [];
-  return [PROCESS, slot.role, slot.name, world.root, String(seed), ...moment];
+  const fate = fateOf(plan);
+  const fates = fate === undefined ? [] : [JSON.stringify(fate)];
+  return [PROCESS, slot.role, slot.name, world.root, String(seed), ...fates];
+}
+
+function fateOf({ ending, sleep }: LifePlan): Fate | undefined {
+  if (sleep !== undefined) return { moment: sleep.moment, signal: "SIGSTOP" };
+  if (ending.kind === "moment") return { moment: ending.moment, signal: "SIGKILL" };
+  return undefined;
 }
 
 function environmentOf(world: World): NodeJS.ProcessEnv {

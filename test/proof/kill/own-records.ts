@@ -20,7 +20,10 @@ export async function readOwn(
 const same = (a: Digests, b: Digests) => a.every((digest, shard) => digest === b[shard]);
 
 /** Finds out what became of the operation in doubt: all of it is there, or nothing. */
-export async function settleDoubt(context: RoleContext, journal: RoleJournal): Promise<void> {
+export async function settleDoubt(
+  context: Pick<RoleContext, "store" | "slot" | "say">,
+  journal: RoleJournal,
+): Promise<void> {
   const { model } = journal;
   const { doubt } = model;
   if (doubt === undefined) return;

@@ -11,6 +11,8 @@ export type RoleEvent =
   | { readonly ready: true }
   /** Something worth counting. */
   | { readonly did: string; readonly count?: number }
+  /** It stops itself now, and must be woken. */
+  | { readonly sleeps: string }
   /** A failure that Silt may have. */
   | { readonly error: string; readonly message: string }
   /** An answer that Silt must not give. */

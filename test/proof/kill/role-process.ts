@@ -1,6 +1,6 @@
 /**
- * A process of the kill tests: `node role-process.ts <role> <slot> <world> <seed> [<moment>]`. It works
- * until it is killed, or kills itself at the moment, and writes a JSON line for what is worth telling.
+ * A process of the kill tests: `node role-process.ts <role> <slot> <world> <seed> [<fate>]`. It works
+ * until it is killed, or meets its fate at a moment, and writes a JSON line for what is worth telling.
  */
 import { writeSync } from "node:fs";
 import { enableCompileCache } from "node:module";
@@ -18,7 +18,7 @@ const { phasePath, worldAt } = await import("./world.ts");
 
 type RoleEvent = import("./role-context.ts").RoleEvent;
 
-const [, , role = "", slot = "", root = "", seed = "1", moment] = process.argv;
+const [, , role = "", slot = "", root = "", seed = "1", fate] = process.argv;
 /** Processes push each other's segments out of the cache. */
 const CACHE_BYTES_MAX = 256 * 1024;
 const FAILURES_MAX = 10_000;
@@ -32,7 +32,8 @@ const world = worldAt(root);
 const random = createSeededRandom(Number(seed));
 const phases = openPhases(
   phasePath(world, slot),
-  moment === undefined ? undefined : JSON.parse(moment),
+  fate === undefined ? undefined : JSON.parse(fate),
+  ({ signal, moment }) => signal === "SIGSTOP" && say({ sleeps: moment.phase ?? "anywhere" }),
 );
 
 /** Says a failure that is allowed, and ends the process with any other. */

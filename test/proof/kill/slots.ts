@@ -27,7 +27,7 @@ export type RoleName = keyof typeof ROLES;
 /** Something that is alive at most once at a time, killed, and started again. */
 export interface Slot {
   readonly name: string;
-  readonly role: RoleName | "command";
+  readonly role: RoleName | "command" | "command-write";
   /** How often it is chosen. */
   readonly weight: number;
   /** Of a command: what follows `silt`. */
@@ -49,6 +49,7 @@ export const SLOTS: readonly Slot[] = [
   { name: "read-lasting", role: "read", weight: 0 },
   { name: "verify-0", role: "verify", weight: 1 },
   { name: "export-0", role: "export", weight: 1 },
+  { name: "silt-write", role: "command-write", weight: 2 },
   { name: "silt-compact", role: "command", weight: 1, args: ["compact"] },
   { name: "silt-gc", role: "command", weight: 1, args: ["gc", "--delete"] },
   { name: "silt-sweep", role: "command", weight: 1, args: ["sweep"] },
@@ -57,4 +58,6 @@ export const SLOTS: readonly Slot[] = [
 
 /** Those whose operations are noted in journals. */
 export const writingSlots = (): readonly string[] =>
-  SLOTS.filter(({ role }) => role === "write" || role === "buffer").map(({ name }) => name);
+  SLOTS.filter(({ role }) => ["write", "buffer", "command-write"].includes(role)).map(
+    ({ name }) => name,
+  );

@@ -13,10 +13,16 @@ export interface Phases {
   leave(phase: string): void;
 }
 
-/** Kill yourself when you pass: at the n-th moment of all, or of one phase; before or after it. */
+/** The n-th moment of all, or of one phase; each phase has one before it and one after it. */
 export interface Moment {
   readonly nth: number;
   readonly phase?: string;
+}
+
+/** What a process does to itself at a moment: it dies, or it falls asleep until it is woken. */
+export interface Fate {
+  readonly moment: Moment;
+  readonly signal: "SIGKILL" | "SIGSTOP";
 }
 
 const PHASE_BYTES = 64;
@@ -26,15 +32,21 @@ export function readPhase(path: string): string {
   return readFileSync(path, "utf8").trimEnd();
 }
 
-/** Notes phases in a file, and ends this process by SIGKILL at the moment, if there is one. */
-export function openPhases(path: string, moment: Moment | undefined): Phases & Disposable {
+/** Notes phases in a file, and sends this process its signal at the moment, if there is one. */
+export function openPhases(
+  path: string,
+  fate: Fate | undefined,
+  onFate: (fate: Fate) => void,
+): Phases & Disposable {
   const descriptor = openSync(path, "w");
   let passed = 0;
   const note = (text: string, phase: string) => {
     writeSync(descriptor, text.padEnd(PHASE_BYTES).slice(0, PHASE_BYTES), 0);
-    if (moment === undefined || (moment.phase ?? phase) !== phase) return;
+    if (fate === undefined || (fate.moment.phase ?? phase) !== phase) return;
     passed += 1;
-    if (passed === moment.nth) process.kill(process.pid, "SIGKILL");
+    if (passed !== fate.moment.nth) return;
+    onFate(fate);
+    process.kill(process.pid, fate.signal);
   };
   return {
     enter: (phase) => note(phase, phase),
