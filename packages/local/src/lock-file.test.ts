@@ -38,6 +38,19 @@ describe("takeFileLock", () => {
     expect(taken).toBeDefined();
   });
 
+  it("goes to exactly one of several processes that take it over from a dead one at once", async () => {
+    const start = () =>
+      spawn(process.execPath, [HOLDER, path], { stdio: ["ignore", "pipe", "inherit"] });
+    const dead = start();
+    await once(dead.stdout, "data");
+    dead.kill("SIGKILL");
+    await once(dead, "close");
+    const children = Array.from({ length: 5 }, start);
+    const said = await Promise.all(children.map(({ stdout }) => once(stdout, "data")));
+    for (const child of children) child.kill("SIGKILL");
+    expect(said.map(String).toSorted()).toEqual(["held", ...Array(4).fill("refused")]);
+  });
+
   it("names what is no lock", () => {
     expect(() => takeFileLock(join(folder, "absent", "lock"))).toThrow(/Cannot take lock/);
   });
