@@ -5,6 +5,7 @@ import {
   pointerKey,
   readHistory,
   rollbackShard,
+  ShardReader,
   sweepShard,
 } from "@silt/core";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -184,5 +185,26 @@ describe("pinVersion()", () => {
       kind: "invalid",
       message: expect.stringMatching(/the newest is 3; there are 3, 2, 1, 0/),
     });
+  });
+});
+
+describe("ShardReader", () => {
+  it("I4 refuses an old pointer that was put back: what it lacks may be a rollback", async () => {
+    const key = pointerKey(world.shard);
+    const old = world.ports.objects.stored.get(key);
+    if (old === undefined) throw new Error("no pointer");
+    await rollback(1);
+    const owner = { ...world.shard, vectors: world.identity.vectors };
+    const reader = new ShardReader(world.ports, owner, {
+      open: async (manifest) => ({ manifest, retain: () => () => {} }),
+    });
+    expect(await reader.view()).toMatchObject({ version: 4 });
+    world.ports.objects.stored.set(key, old);
+    for (const options of [{}, { fresh: true }]) {
+      await expect(reader.view(options)).rejects.toMatchObject({
+        kind: "corrupt",
+        message: expect.stringMatching(/the pointer is at version 3, the log has seen version 4/),
+      });
+    }
   });
 });
