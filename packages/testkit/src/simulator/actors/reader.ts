@@ -1,4 +1,7 @@
-/** Readers: the newest version, or fresh with what is pending, or an old version; each answer is held against the model. */
+/**
+ * Readers: the newest version, or fresh with what is pending, or an old version; each answer is held
+ * against the model.
+ */
 import { type ShardReader, type ShardRef, shardPartition } from "@silt/core";
 import type { Actor } from "../actor.ts";
 import type { Simulation } from "../simulation.ts";
