@@ -71,7 +71,7 @@ export const COMMIT_BUGS: readonly PlantedBug[] = [
         replace: "",
       },
     ],
-    caughtBy: SIMULATOR,
+    caughtBy: tests("protocol tests", "test/protocol/zombies.test.ts"),
   },
   {
     name: "epoch reset on release",

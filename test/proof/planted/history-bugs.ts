@@ -39,7 +39,7 @@ export const HISTORY_BUGS: readonly PlantedBug[] = [
           "  const { view } = before;\n  const known = view.history.versions.filter(({ ref }) => !retired.includes(ref.version));\n  const done = await deleteRipe(work, { ...view, history: { ...view.history, versions: known } }, ripe);",
       },
     ],
-    caughtBy: SIMULATOR,
+    caughtBy: tests("collector tests", "test/protocol/collector.test.ts"),
   },
   {
     name: "collector takes attempts at the next version",
@@ -63,7 +63,7 @@ export const HISTORY_BUGS: readonly PlantedBug[] = [
         replace: '  if (pin.owner === "") await holdVersion(ports, shard, target.ref, pin);\n',
       },
     ],
-    caughtBy: SIMULATOR,
+    caughtBy: tests("protocol tests", "test/protocol/history.test.ts"),
   },
   {
     name: "rollback that lowers appliedThrough",

@@ -39,7 +39,7 @@ export const MERGE_BUGS: readonly PlantedBug[] = [
           "  const keepFrom = parts.excluded.length < 0 ? openExclusionStart(parts.excluded) : undefined;",
       },
     ],
-    caughtBy: SIMULATOR,
+    caughtBy: tests("protocol tests", "test/protocol/poison.test.ts"),
   },
   {
     name: "killed row dropped in a partial merge",
