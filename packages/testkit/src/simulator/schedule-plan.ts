@@ -44,6 +44,10 @@ export interface SchedulePlan {
   readonly rates: FaultRates;
   /** Faults that happen at most. */
   readonly faultsMax: number;
+  /** Between operations: so small that all of them meet, or so long that each has the place to itself. */
+  readonly pauseScale: number;
+  /** Of writes, these delete what a filter matches. */
+  readonly deleteChance: number;
   /** Clocks differ by up to so much. */
   readonly clockSkewMs: number;
   /** Steps after which faults stop even if work is left. */
@@ -56,14 +60,34 @@ export interface SchedulePlan {
  * What a schedule is about. Rare meetings need both who meet, often, and little else: a collector and a
  * rollback; two events about one source; a compactor whose answer is lost and its successor.
  */
-export const THEMES = ["mixed", "mixed", "history", "ingest", "races", "poison"] as const;
+export const THEMES = [
+  "mixed",
+  "mixed",
+  /** Rollbacks, pins and collectors. */
+  "history",
+  /** Several ingesters of the same sources. */
+  "ingest",
+  /** Compactors and lost answers. */
+  "races",
+  /** Damaged bundles and sick machines. */
+  "poison",
+  /** Deletes by filter and retries while runs are excluded and rolled back. */
+  "decisions",
+] as const;
 export type Theme = (typeof THEMES)[number];
 
 const THEME_CAST: Readonly<Record<Theme, Partial<typeof CAST>>> = {
   mixed: {},
-  history: { collector: [1, 2, 1], operator: [1, 1, 1], ingester: [1, 1, 0], reader: [1, 1, 0.3] },
+  history: { collector: [1, 2, 1], operator: [1, 2, 1], ingester: [1, 1, 0], reader: [1, 1, 0.3] },
   ingest: { ingester: [2, 2, 1], writer: [1, 1, 1], collector: [1, 1, 0.2], operator: [1, 1, 0.2] },
   races: { compactor: [2, 3, 1], collector: [1, 1, 0.2], reader: [1, 1, 0.2], operator: [1, 1, 0] },
+  decisions: {
+    writer: [2, 3, 1],
+    operator: [2, 2, 1],
+    collector: [1, 1, 0],
+    ingester: [1, 1, 0],
+    reader: [1, 1, 0],
+  },
   poison: { operator: [1, 1, 1], collector: [1, 1, 0.3], ingester: [1, 1, 0], reader: [1, 1, 0.5] },
 };
 
@@ -142,6 +166,7 @@ function cutActors(actors: SchedulePlan["actors"], cuts: Cuts): SchedulePlan["ac
 
 /** What a theme is about goes wrong often, whatever else does. */
 const THEME_WEATHER: Readonly<Partial<Record<Theme, FaultRates["weather"]>>> = {
+  decisions: [["damaged", 0.01]],
   poison: [
     ["damaged", 0.015],
     ["garbled", 0.008],
@@ -204,7 +229,12 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
     stepMsMax: random.pick([1, 10, 10, 200]),
     changeChance: random.pick([0.01, 0.05, 0.2]),
     rates,
-    faultsMax: theme === "poison" ? FAULTS_MAX : random.pick([0, 3, 10, FAULTS_MAX]),
+    faultsMax:
+      theme === "poison" || theme === "decisions"
+        ? FAULTS_MAX
+        : random.pick([0, 3, 10, FAULTS_MAX]),
+    pauseScale: random.pick([0.01, 0.1, 1]),
+    deleteChance: theme === "decisions" ? 0.5 : 0.15,
     clockSkewMs: random.pick([0, 0, 1_000, 30_000]),
     chaosStepsMax: 800,
     heals: random.chance(0.85),

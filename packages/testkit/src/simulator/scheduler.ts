@@ -79,7 +79,7 @@ export class Scheduler {
 
   /** Runs `fire` as a step once `ms` have passed, or again and again. */
   after(ms: number, actor: Actor | undefined, fire: () => void, everyMs?: number): () => void {
-    const timer: Timer = { actor, dueMs: this.nowMs + Math.max(0, ms), everyMs, fire };
+    const timer: Timer = { actor, dueMs: this.nowMs + Math.max(0, Math.round(ms)), everyMs, fire };
     this.#timers.push(timer);
     return () => {
       const at = this.#timers.indexOf(timer);

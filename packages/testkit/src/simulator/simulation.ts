@@ -250,7 +250,8 @@ export class Simulation {
     const kind = pickFault(this.rates.hint, random.fraction());
     const happens = kind !== undefined && this.#happens(kind);
     if (happens && kind === "hint-lost") return;
-    this.#queue(hint, happens && kind === "hint-late" ? drawDelay(random) : random.int(2_000));
+    const soon = random.int(2_000) * this.plan.pauseScale;
+    this.#queue(hint, happens && kind === "hint-late" ? drawDelay(random) : soon);
     if (happens && kind === "hint-doubled") this.#queue(hint, drawDelay(random));
   }
 
@@ -263,6 +264,11 @@ export class Simulation {
     this.scheduler.after(delayMs, undefined, () => {
       for (const wake of this.#waiting.values()) wake();
     });
+  }
+
+  /** What an actor does between two operations: nothing, for a while that the plan scales. */
+  think({ ports, random }: Actor, msMax: number): Promise<void> {
+    return ports.clock.sleep(random.int(msMax) * this.plan.pauseScale);
   }
 
   /** Resolves when a hint is due, or after a while. */

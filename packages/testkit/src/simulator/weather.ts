@@ -6,6 +6,7 @@ import type { StoredObject } from "../memory-object-store.ts";
 import type { SeededRandom } from "../seeded-random.ts";
 import type { Actor } from "./actor.ts";
 import type { WeatherFault } from "./faults.ts";
+import type { Theme } from "./schedule-plan.ts";
 import { drawDelay } from "./simulated-ports.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -17,6 +18,17 @@ interface Spell {
 }
 
 const HURT_AT_ONCE_MAX = 3;
+const ANYTHING = /\/(?:deltas|snapshots)\//;
+const BUNDLES = /\/deltas\//;
+/** What is hurt at rest; log and pointer are not. */
+const HURTS: Readonly<Record<Theme, RegExp>> = {
+  mixed: ANYTHING,
+  history: ANYTHING,
+  ingest: ANYTHING,
+  races: ANYTHING,
+  poison: BUNDLES,
+  decisions: BUNDLES,
+};
 const PENDING_CHANCE = 0.75;
 const READS: ReadonlySet<string> = new Set(["get", "read", "head", "list"]);
 const PARTS = ["/deltas/", "/snapshots/", "/shards/"] as const;
@@ -139,7 +151,7 @@ export class Weather {
     if (this.hurt.size >= HURT_AT_ONCE_MAX) return false;
     const { objects } = this.#sim;
     const keys = [...objects.stored.keys()].filter(
-      (key) => /\/(?:deltas|snapshots)\//.test(key) && !this.hurt.has(key),
+      (key) => HURTS[this.#sim.plan.theme].test(key) && !this.hurt.has(key),
     );
     if (keys.length === 0) return false;
     // What is pending matters most: it is read once, and by everybody.

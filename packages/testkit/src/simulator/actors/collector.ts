@@ -8,10 +8,10 @@ const PAUSES_MS = [1_000, 5_000, 70_000, 4_000_000] as const;
 const PLAN_ONLY_CHANCE = 0.2;
 
 export async function collector(sim: Simulation, actor: Actor): Promise<void> {
-  const { ports, random } = actor;
+  const { random } = actor;
   while (actor.operationsLeft > 0) {
     actor.operationsLeft -= 1;
-    await ports.clock.sleep(random.int(random.pick(PAUSES_MS)));
+    await sim.think(actor, random.pick(PAUSES_MS));
     await collect(sim, actor, random.pick(sim.shards), !random.chance(PLAN_ONLY_CHANCE));
   }
 }

@@ -40,10 +40,10 @@ export interface SourceState {
 }
 
 export async function ingester(sim: Simulation, actor: Actor): Promise<void> {
-  const { ports, random } = actor;
+  const { random } = actor;
   while (actor.operationsLeft > 0) {
     actor.operationsLeft -= 1;
-    await ports.clock.sleep(random.int(PAUSE_MS_MAX));
+    await sim.think(actor, PAUSE_MS_MAX);
     if (random.chance(CHANGE_CHANCE)) sim.sources.change(random.pick(SOURCES), random);
     const uri = random.chance(EXTRA_EVENT_CHANCE)
       ? random.pick(SOURCES)

@@ -37,6 +37,7 @@ function judge(
 ): void {
   const why = isSiltError(error) && legal.includes(error.kind) ? undefined : whyIllegal(sim, error);
   if (isSiltError(error)) sim.count(`failed: ${error.kind}`);
+  if (name === "roll back" && isSiltError(error, "invalid")) sim.count("refused rollbacks");
   if (why === undefined) return;
   const kind = isSiltError(error) ? error.kind : "no SiltError";
   throw Object.assign(

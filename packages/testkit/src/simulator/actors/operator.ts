@@ -21,25 +21,47 @@ import { acknowledge } from "./writer.ts";
 
 const PAUSE_MS_MAX = 8_000;
 const OWNERS = ["alice", "bob"] as const;
+const LOOKS_MAX = 20;
+const LOOK_AGAIN_MS = 20_000;
 /** A backup had the bundle. */
 const RESTORE_CHANCE = 0.7;
 type Action = "roll back" | "pin" | "unpin" | "policy" | "retry";
 const HISTORY_ACTIONS: readonly Action[] = ["roll back", "roll back", "roll back", "pin", "unpin"];
+const DECISION_ACTIONS: readonly Action[] = ["retry", "roll back"];
 const POISON_ACTIONS: readonly Action[] = ["retry", "retry", "retry", "roll back"];
 const ACTIONS: readonly Action[] = ["roll back", "pin", "unpin", "policy", "retry", "retry"];
 
 export async function operator(sim: Simulation, actor: Actor): Promise<void> {
-  const { ports, random } = actor;
+  const { random } = actor;
   while (actor.operationsLeft > 0) {
     actor.operationsLeft -= 1;
-    await ports.clock.sleep(random.int(PAUSE_MS_MAX));
+    await sim.think(actor, PAUSE_MS_MAX);
     const shard = random.pick(sim.shards);
-    await act(sim, actor, shard, random.pick(actionsOf(sim)));
+    const action = random.pick(actionsOf(sim));
+    await awaitOccasion(sim, actor, shard, action);
+    await act(sim, actor, shard, action);
+  }
+}
+
+/** Before there is anything to undo or to bring back, an operator looks again a few times. */
+async function awaitOccasion(
+  sim: Simulation,
+  actor: Actor,
+  shard: ShardRef,
+  action: Action,
+): Promise<void> {
+  const isDue = () => {
+    const { pointer, manifest } = sim.checker.historyOf(shard).current;
+    return action === "retry" ? manifest.excluded.some(isOpenExclusion) : pointer.version > 0;
+  };
+  for (let looks = LOOKS_MAX; looks > 0 && !isDue(); looks--) {
+    await sim.think(actor, LOOK_AGAIN_MS);
   }
 }
 
 function actionsOf({ plan }: Simulation): readonly Action[] {
   if (plan.theme === "history") return HISTORY_ACTIONS;
+  if (plan.theme === "decisions") return DECISION_ACTIONS;
   return plan.theme === "poison" ? POISON_ACTIONS : ACTIONS;
 }
 
@@ -100,7 +122,7 @@ async function rollBack(
     },
     ["invalid"],
   );
-  sim.count(report === undefined ? "refused rollbacks" : `rollback: ${report.outcome}`);
+  sim.count(report === undefined ? "rollback: failed" : `rollback: ${report.outcome}`);
 }
 
 /** Looks for a run that is excluded and may come back, and submits it again. */

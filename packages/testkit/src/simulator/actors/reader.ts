@@ -14,11 +14,11 @@ const OLD_CHANCE = 0.15;
 const REOPEN_CHANCE = 0.2;
 
 export async function reader(sim: Simulation, actor: Actor): Promise<void> {
-  const { ports, random } = actor;
+  const { random } = actor;
   const readers = new Map<string, ShardReader<SnapshotModel>>();
   while (actor.operationsLeft > 0) {
     actor.operationsLeft -= 1;
-    await ports.clock.sleep(random.int(PAUSE_MS_MAX));
+    await sim.think(actor, PAUSE_MS_MAX);
     const shard = random.pick(sim.shards);
     const key = shardPartition(shard);
     const vectors = sim.identityOf(shard).vectors;

@@ -18,15 +18,14 @@ import { type ModelView, openReader, recordsOf } from "./snapshot-model.ts";
 
 const PAUSE_MS_MAX = 3_000;
 const SHARDS_CHANCE = 0.3;
-const DELETE_CHANCE = 0.15;
 
 export async function writer(sim: Simulation, actor: Actor): Promise<void> {
-  const { ports, random } = actor;
+  const { random } = actor;
   while (actor.operationsLeft > 0) {
     actor.operationsLeft -= 1;
-    await ports.clock.sleep(random.int(PAUSE_MS_MAX));
+    await sim.think(actor, PAUSE_MS_MAX);
     const identity = random.pick(sim.identities);
-    if (random.chance(DELETE_CHANCE)) await deleteMatching(sim, actor, identity);
+    if (random.chance(sim.plan.deleteChance)) await deleteMatching(sim, actor, identity);
     else await write(sim, actor, identity);
   }
 }
