@@ -38,6 +38,10 @@ export interface Limits {
   readonly switches: number;
   /** Lost requests may still land, at any later time. */
   readonly late?: boolean;
+  /** False: also the orders that are known to make no difference. */
+  readonly reduced?: boolean;
+  /** Also tell the worlds in which executions end. */
+  readonly endings?: boolean;
   /** One of so many worlds is left to who comes after. */
   readonly settleOneIn?: number;
   readonly seconds?: number;

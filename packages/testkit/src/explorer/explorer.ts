@@ -1,5 +1,5 @@
 /** Depth-first search over all interleavings of the real code of several actors, states hashed. */
-import type { ShardRef } from "@silt/core";
+import { sha256Of } from "@silt/core";
 import { Violation } from "../simulator/violation.ts";
 import type { Perform } from "./call.ts";
 import { Checker } from "./checker.ts";
@@ -85,6 +85,8 @@ export class Explorer {
     localStates: 0,
     realSteps: 0,
   };
+  /** Hashes of the worlds in which executions end, where the limits ask for them. */
+  readonly endings = new Set<string>();
   readonly #configuration: Configuration;
   readonly #limits: Limits;
   readonly #vocabulary = new Vocabulary();
@@ -170,7 +172,7 @@ export class Explorer {
       const frame = stack.at(-1) as Frame;
       const move = frame.moves[frame.next];
       if (move === undefined) {
-        if (frame.moves.length === 0) totals.executions += 1;
+        if (frame.moves.length === 0) this.#end(frame.state);
         stack.pop();
         continue;
       }
@@ -194,6 +196,11 @@ export class Explorer {
       totals.deepest = Math.max(totals.deepest, stack.length - 1);
     }
     return true;
+  }
+
+  #end({ world }: State): void {
+    this.totals.executions += 1;
+    if (this.#limits.endings === true) this.endings.add(sha256Of(this.#vocabulary.describe(world)));
   }
 
   /** Takes a move, with all checks. A promise only where an actor's code must really run. */
@@ -308,9 +315,5 @@ export class Explorer {
       layer = next;
     }
     return undefined;
-  }
-
-  get shard(): ShardRef {
-    return (this.#prepared as Prepared).shard;
   }
 }

@@ -60,7 +60,7 @@ export function movesOf(state: State, rules: Rules): readonly Move[] {
   const { at, ghosts } = state;
   const { roles, excludes } = rules;
   const context = { excludes, headSequence: rules.headSequence(state.world) };
-  if (ghosts.length === 0) {
+  if (ghosts.length === 0 && rules.limits.reduced !== false) {
     for (let actor = 0; actor < at.length; actor++) {
       if (isSafe(actor, at, roles, context)) return movesOfActor(state, actor, rules, true);
     }

@@ -82,6 +82,7 @@ export class Vocabulary {
   readonly #names = new Map<string, number>();
   readonly #nameTexts: string[] = [""];
   readonly #values = new Map<string, number>();
+  readonly #valueTexts: string[] = [""];
   readonly #things: unknown[] = [undefined];
 
   nameId(name: string): number {
@@ -104,6 +105,7 @@ export class Vocabulary {
     if (id === undefined) {
       id = this.#things.length;
       this.#values.set(text, id);
+      this.#valueTexts.push(text);
       this.#things.push(thing);
     }
     return id;
@@ -111,5 +113,15 @@ export class Vocabulary {
 
   valueOf(id: number): unknown {
     return this.#things[id];
+  }
+
+  /** A world in words that do not depend on who came first. */
+  describe({ entries }: World): string {
+    const lines: string[] = [];
+    for (let at = 0; at < entries.length; at += 2) {
+      const name = this.#nameTexts[entries[at] as number];
+      lines.push(`${name} = ${this.#valueTexts[entries[at + 1] as number]}`);
+    }
+    return lines.sort().join("\n");
   }
 }
