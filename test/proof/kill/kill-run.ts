@@ -16,6 +16,8 @@ export interface KillRunOptions {
   readonly seed: number;
   /** Ends earlier. */
   readonly minutes?: number | undefined;
+  /** The longest life after its start, and about the longest sleep. Default 3,000. */
+  readonly lifeMsMax?: number;
   /** How many processes are alive at the same time, beside the reader that lives on. */
   readonly seats?: number;
   /** Kills between two reckonings. */
@@ -36,14 +38,13 @@ const MOMENT_CHANCE = 0.5;
 const PHASE_CHANCE = 0.6;
 const SLEEP_CHANCE = 0.5;
 const SLEEP_MS_MIN = 800;
-const SLEEP_MS_MORE = 3_000;
 /** Somebody must take over, and get far enough. */
 const RELIEF_CHANCE = 0.7;
 const RELIEF_MS = 2_500;
 const START_MS_MAX = 500;
 const COMMAND_MS_MAX = 900;
 const TIMER_MS_MIN = 20;
-const TIMER_MS_MAX = 3_000;
+const LIFE_MS_MAX_DEFAULT = 3_000;
 const MOMENTS_MAX = 120;
 
 /** Phases that a role passes, from its first call to its last. */
@@ -79,7 +80,7 @@ const PHASES_OF: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** How a life of this slot ends; spread over its work, not only over its time. */
-function randomEnding(slot: Slot, random: SeededRandom): Ending {
+function randomEnding(slot: Slot, random: SeededRandom, lifeMsMax: number): Ending {
   if (slot.role === "command") {
     return { kind: "timer", ms: Math.round(random.fraction() * COMMAND_MS_MAX) };
   }
@@ -92,10 +93,10 @@ function randomEnding(slot: Slot, random: SeededRandom): Ending {
     const moment = inPhase
       ? { nth: 1 + random.int(6), phase: random.pick(phases) }
       : { nth: 1 + random.int(MOMENTS_MAX) };
-    return { kind: "moment", moment, msMax: TIMER_MS_MAX };
+    return { kind: "moment", moment, msMax: lifeMsMax };
   }
   // Short lives as often as long ones.
-  const ms = TIMER_MS_MIN * (TIMER_MS_MAX / TIMER_MS_MIN) ** random.fraction();
+  const ms = TIMER_MS_MIN * (lifeMsMax / TIMER_MS_MIN) ** random.fraction();
   return { kind: "timer", ms: Math.round(ms) };
 }
 
@@ -110,8 +111,8 @@ const SLEEPY_PHASES: Readonly<Record<string, readonly string[]>> = {
   read: ["fetch segment", "fetch bundle"],
 };
 
-export function randomPlan(slot: Slot, random: SeededRandom): LifePlan {
-  const ending = randomEnding(slot, random);
+function randomPlan(slot: Slot, random: SeededRandom, lifeMsMax: number): LifePlan {
+  const ending = randomEnding(slot, random, lifeMsMax);
   const phases = SLEEPY_PHASES[slot.role] ?? [];
   const sleeps = ending.kind === "timer" && phases.length > 0 && random.chance(SLEEP_CHANCE);
   // Before it, rather than after.
@@ -119,8 +120,8 @@ export function randomPlan(slot: Slot, random: SeededRandom): LifePlan {
   return {
     slot,
     seed: random.int(2 ** 31),
-    ending: sleeps ? { kind: "timer", ms: TIMER_MS_MAX } : ending,
-    ...(sleeps && { sleep: { moment, ms: SLEEP_MS_MIN + random.int(SLEEP_MS_MORE) } }),
+    ending: sleeps ? { kind: "timer", ms: lifeMsMax } : ending,
+    ...(sleeps && { sleep: { moment, ms: SLEEP_MS_MIN + random.int(lifeMsMax) } }),
   };
 }
 
@@ -194,7 +195,8 @@ class KillRun {
       return { slot: relief, seed: random.int(2 ** 31), ending };
     }
     const weighted = free.flatMap((slot) => Array<Slot>(slot.weight).fill(slot));
-    return randomPlan(random.pick(weighted), random);
+    const { lifeMsMax = LIFE_MS_MAX_DEFAULT } = this.#options;
+    return randomPlan(random.pick(weighted), random, lifeMsMax);
   }
 
   #startLasting(): Life {

@@ -1,5 +1,6 @@
 /** The command, as a process of its own that ends by itself. */
 import { spawn } from "node:child_process";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { World } from "./world.ts";
@@ -31,7 +32,8 @@ export function runSilt(
       SILT_STORE: world.location,
       SILT_CACHE: cacheFolder,
       TMPDIR: world.temporary,
-      NODE_COMPILE_CACHE: join(world.root, "compiled"),
+      // Not below TMPDIR, where what is left shows; shared, for half of a start is compiling.
+      NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache"),
       NO_COLOR: "1",
     },
     stdio: ["pipe", "pipe", "pipe"],
