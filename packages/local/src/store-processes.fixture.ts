@@ -1,17 +1,28 @@
 /**
- * A process of the tests: `node store-processes.fixture.ts <register|read|put|fill> <folder> [count]`.
+ * A process of the tests: `node store-processes.fixture.ts <register|read|put|fill> <folder> [count [uid]]`.
  * It writes one JSON line for each thing that it was told is done, and one `{error}` if it fails.
  */
 import { writeSync } from "node:fs";
 import { isSiltError, registerRuns, sha256Of, uuidV7 } from "@silt/core";
 import { silentLogger, silentMetrics } from "@silt/testkit";
+import Database from "better-sqlite3";
 import { type LocalPorts, openLocalPorts } from "./open-local.ts";
 import { NEW_HEAD, noEngine, putText, SHARD } from "./temporary-store.fixture.ts";
 
-const [, , command, root = "", count = "1"] = process.argv;
+const [, , command, root = "", count = "1", uid] = process.argv;
+becomeSomebodyElse(uid);
 
 /** Synchronously, so that a kill cannot take back what was said, nor let it be said too early. */
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
+
+/** Root may do everything. Only once all is loaded, for the sources may lie where others don't come. */
+function becomeSomebodyElse(uid: string | undefined): void {
+  if (uid === undefined) return;
+  new Database(":memory:").close();
+  process.setgroups?.([]);
+  process.setgid?.(Number(uid));
+  process.setuid?.(Number(uid));
+}
 
 async function register(ports: LocalPorts): Promise<void> {
   await ports.log.createShard(SHARD, NEW_HEAD);

@@ -33,10 +33,9 @@ interface Running {
 function start(args: readonly string[], onLine: (running: Running) => void = () => {}): Running {
   // Permissions do not bind root, so that those tests run as somebody else.
   const asNobody = args[0] === "nobody" && IS_ROOT;
-  const prefix = ["--reuid", `${NOBODY}`, "--regid", `${NOBODY}`, "--clear-groups"];
-  const node = [process.execPath, FIXTURE, ...args.filter((arg) => arg !== "nobody")];
-  const [command = "", ...rest] = asNobody ? ["setpriv", ...prefix, ...node] : node;
-  const child = spawn(command, rest, { stdio: ["ignore", "pipe", "inherit"] });
+  const [command = "", folder = "", count = "1"] = args.filter((arg) => arg !== "nobody");
+  const given = [FIXTURE, command, folder, count, ...(asNobody ? [String(NOBODY)] : [])];
+  const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", "inherit"] });
   const said: Said[] = [];
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
   const ended = new Promise<readonly Said[]>((resolve, reject) => {
