@@ -31,13 +31,23 @@ export interface ActorPlan {
   readonly operations: number;
 }
 
+export interface PlannedSleep {
+  /** An actor or a role; everybody when there is none. */
+  readonly who?: string;
+  /** The number of the call, in the actor's life. */
+  readonly call?: number;
+  /** Or what it is about to do; then it sleeps about every second time. */
+  readonly before?: string;
+  readonly ms: number;
+}
+
 export interface SchedulePlan {
   readonly seed: number;
   readonly collections: readonly CollectionPlan[];
   readonly actors: readonly ActorPlan[];
   readonly theme: Theme;
   /** Calls before which an actor sleeps so long that all others get through. */
-  readonly sleeps: readonly { readonly name: string; readonly call: number; readonly ms: number }[];
+  readonly sleeps: readonly PlannedSleep[];
   readonly personality: Personality;
   readonly stepMsMax: number;
   readonly changeChance: number;
@@ -91,6 +101,9 @@ const THEME_CAST: Readonly<Record<Theme, Partial<typeof CAST>>> = {
   poison: { operator: [1, 1, 1], collector: [1, 1, 0.3], ingester: [1, 1, 0], reader: [1, 1, 0.5] },
 };
 
+const hasten = (policy: CollectionPlan["policy"], theme: Theme): CollectionPlan["policy"] =>
+  theme === "history" ? { ...policy, retention: HASTY_RETENTION } : policy;
+
 /** How many of each role take part: `[least, most]`, and the chance that the role takes part at all. */
 const CAST: Readonly<Record<Role, readonly [number, number, number]>> = {
   writer: [1, 3, 1],
@@ -131,12 +144,15 @@ export function drawPolicy(random: SeededRandom): Omit<Policy, "selfSha256"> {
   };
 }
 
-function drawCollections(random: SeededRandom): readonly CollectionPlan[] {
+/** Old versions go as soon as they may, so that a rollback meets the collector. */
+const HASTY_RETENTION = { versionsKept: 1, versionsKeptMs: 0, deltasKeptMs: 0, graceMs: 0 };
+
+function drawCollections(random: SeededRandom, theme: Theme): readonly CollectionPlan[] {
   const count = random.pick([1, 1, 1, 2]);
   return ["a", "b"].slice(0, count).map((name) => ({
     name,
     shards: random.pick([1, 1, 1, 2]),
-    policy: drawPolicy(random),
+    policy: hasten(drawPolicy(random), theme),
   }));
 }
 
@@ -148,7 +164,7 @@ function drawActors(random: SeededRandom, theme: Theme): SchedulePlan["actors"] 
     const actors = Array.from({ length: count }, (_, index) => ({
       role,
       name: `${role}-${index + 1}`,
-      operations: 1 + random.int(4),
+      operations: 1 + random.int(theme === "decisions" ? 7 : 4),
     }));
     return takesPart ? actors : [];
   });
@@ -201,13 +217,40 @@ const FAULTS_MAX = 40;
 const SLEEPS_MAX = 2;
 /** Within the first operations of an actor. */
 const SLEEP_CALL_MAX = 70;
+const THEME_SLEEP_CHANCE = 0.8;
 
-function drawSleeps(random: SeededRandom, actors: SchedulePlan["actors"]): SchedulePlan["sleeps"] {
-  return Array.from({ length: random.int(SLEEPS_MAX + 1) }, () => ({
-    name: random.pick(actors).name,
+/** Where rare meetings begin: whoever stands still here lets others see, or undo, what he relies on. */
+const THEME_SLEEPS: Readonly<Record<Theme, readonly Omit<PlannedSleep, "ms">[]>> = {
+  mixed: [],
+  history: [
+    { who: "collector", before: "retireVersion" },
+    { who: "operator", before: "flip" },
+    { who: "operator", before: "unpinVersion" },
+  ],
+  ingest: [
+    { who: "ingester", before: "readSource" },
+    { who: "ingester", before: "commit" },
+  ],
+  races: [{ before: "flip" }, { before: "raiseApplied" }],
+  poison: [{ before: "flip" }, { before: "resolveExclusion" }],
+  decisions: [{ before: "flip" }, { before: "resolveExclusion" }, { before: "commit" }],
+};
+
+function drawSleeps(
+  random: SeededRandom,
+  theme: Theme,
+  actors: SchedulePlan["actors"],
+): SchedulePlan["sleeps"] {
+  const anywhere = Array.from({ length: random.int(SLEEPS_MAX + 1) }, () => ({
+    who: random.pick(actors).name,
     call: 1 + random.int(SLEEP_CALL_MAX),
     ms: random.pick([3_000, 45_000, HOUR_MS, 26 * HOUR_MS]),
   }));
+  const themed = THEME_SLEEPS[theme].flatMap((sleep) => {
+    const ms = random.pick([100, 400, 1_500, 6_000, 45_000]);
+    return random.chance(THEME_SLEEP_CHANCE) ? [{ ...sleep, ms }] : [];
+  });
+  return [...anywhere, ...themed];
 }
 
 /** The plan of a seed: the same for ever, unless this file changes. */
@@ -215,8 +258,8 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
   // Neighbouring seeds of the generator are unlike only after mixing.
   const random = createSeededRandom(Math.imul(seed ^ 0x5117, 0x9e3779b1));
   const without = new Set(cuts.without ?? []);
-  const collections = drawCollections(random.fork());
   const theme = random.pick(THEMES);
+  const collections = drawCollections(random.fork(), theme);
   const rates = drawThemeRates(random.fork(), theme, without);
   const actors = drawActors(random.fork(), theme);
   return {
@@ -224,16 +267,13 @@ export function planSchedule(seed: number, cuts: Cuts = {}): SchedulePlan {
     collections,
     theme,
     actors: cutActors(actors, cuts),
-    sleeps: drawSleeps(random.fork(), actors),
+    sleeps: drawSleeps(random.fork(), theme, actors),
     personality: random.pick(PERSONALITIES),
     stepMsMax: random.pick([1, 10, 10, 200]),
     changeChance: random.pick([0.01, 0.05, 0.2]),
     rates,
-    faultsMax:
-      theme === "poison" || theme === "decisions"
-        ? FAULTS_MAX
-        : random.pick([0, 3, 10, FAULTS_MAX]),
-    pauseScale: random.pick([0.01, 0.1, 1]),
+    faultsMax: theme === "poison" ? FAULTS_MAX : random.pick([0, 3, 10, FAULTS_MAX]),
+    pauseScale: theme === "decisions" ? 0.3 : random.pick([0.01, 0.1, 1]),
     deleteChance: theme === "decisions" ? 0.5 : 0.15,
     clockSkewMs: random.pick([0, 0, 1_000, 30_000]),
     chaosStepsMax: 800,

@@ -62,7 +62,7 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
     const request = () => {
       const hindrance = sim.weather.hindrance(actor, call.method, call.subject);
       if (hindrance !== undefined) return fail(hindrance);
-      const sleepMs = sim.sleepAt(actor);
+      const sleepMs = sim.sleepBefore(actor, isFlip ? "flip" : call.method);
       if (sleepMs > 0) {
         sim.note(actor, () => `sleeps for ${sleepMs} ms before ${call.method}`);
         actor.pausedUntilMs = sim.scheduler.nowMs + sleepMs;

@@ -39,6 +39,7 @@ export interface SimulationOptions {
 }
 
 const START_MS = Date.UTC(2026, 0, 1);
+const SLEEP_AGAIN_CHANCE = 0.7;
 const CRITICAL_FACTOR = 8;
 const RESTART_MS_MAX = 60_000;
 
@@ -209,14 +210,19 @@ export class Simulation {
     return kind;
   }
 
-  /** How long an actor sleeps at this call, by the plan of the seed; 0 = not at all. */
-  sleepAt(actor: Actor): number {
+  /** How long an actor sleeps before this call, by the plan of the seed; 0 = not at all. */
+  sleepBefore(actor: Actor, doing: string): number {
     actor.callsEver += 1;
     if (this.rates === NO_FAULTS) return 0;
-    const sleep = this.plan.sleeps.find(
-      ({ name, call }) => name === actor.name && call === actor.callsEver,
-    );
-    if (sleep === undefined) return 0;
+    const sleep = this.plan.sleeps.find(({ who, call, before }) => {
+      if (who !== undefined && who !== actor.name && who !== actor.role) return false;
+      return before === undefined ? call === actor.callsEver : before === doing;
+    });
+    if (
+      sleep === undefined ||
+      (sleep.before !== undefined && !actor.fate.chance(SLEEP_AGAIN_CHANCE))
+    )
+      return 0;
     this.count("long sleeps");
     return sleep.ms;
   }

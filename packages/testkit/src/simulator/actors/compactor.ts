@@ -6,6 +6,7 @@ import { attempt } from "./operation.ts";
 
 /** Without a hint it looks by itself now and then. */
 const PAUSES_MS = [5_000, 60_000, 3_600_000] as const;
+const RETRY_MS_MAX = 60_000;
 const HINTS_MAX = 2;
 const PASSES_MAX = 4;
 const UNASKED_CHANCE = 0.25;
@@ -21,7 +22,12 @@ export async function compactor(sim: Simulation, actor: Actor): Promise<void> {
       !sim.hintsSuffice && random.chance(UNASKED_CHANCE) ? [random.pick(sim.shards)] : [];
     for (const hint of hints?.length ? hints : unasked) {
       if (random.chance(POLICY_CHANCE)) policies.delete(hint.collection);
-      await attempt(sim, actor, "compact", () => compactHinted(sim, actor, hint, policies));
+      const done = await attempt(sim, actor, "compact", async () => {
+        await compactHinted(sim, actor, hint, policies);
+        return true;
+      });
+      // As a queue does: what failed is not tried again at once.
+      if (done === undefined) await ports.clock.sleep(random.int(RETRY_MS_MAX));
     }
   }
 }

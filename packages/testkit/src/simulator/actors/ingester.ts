@@ -121,7 +121,8 @@ function contentOf(uri: string, digest: string | null, count: number): SegmentCo
       parent: uri,
       embedding: encodeEmbedding([1, index]),
       document: digest,
-      metadata: {},
+      // No filter of the writers deletes them: only the source says what is there.
+      metadata: { seen: true },
       sequence: 0,
     });
   }

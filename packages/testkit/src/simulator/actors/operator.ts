@@ -21,8 +21,9 @@ import { acknowledge } from "./writer.ts";
 
 const PAUSE_MS_MAX = 8_000;
 const OWNERS = ["alice", "bob"] as const;
+const ROLLBACK_ATTEMPTS_MAX = 4;
 const LOOKS_MAX = 20;
-const LOOK_AGAIN_MS = 20_000;
+const LOOK_AGAIN_MS = 4_000;
 /** A backup had the bundle. */
 const RESTORE_CHANCE = 0.7;
 type Action = "roll back" | "pin" | "unpin" | "policy" | "retry";
@@ -103,26 +104,33 @@ async function rollBack(
   shard: ShardRef,
   toVersion: number,
 ): Promise<void> {
-  const { ports } = actor;
   sim.checker.rollbackAsked(shard, toVersion);
-  const report = await attempt(
-    sim,
-    actor,
-    "roll back",
-    async () => {
-      const opened = await openCollection(ports, shard.collection);
-      if (opened === undefined) return undefined;
-      const { identity, policy } = opened;
-      const options = { holder: actor.name, toVersion };
-      actor.attempts.clear();
-      const done = await rollbackShard(ports, identity, policy, shard, options);
-      const outcome = done.outcome === "rolled-back" ? "flipped" : done.outcome;
-      sim.checker.reported(actor, shard, outcome);
-      return done;
-    },
-    ["invalid"],
-  );
-  sim.count(report === undefined ? "rollback: failed" : `rollback: ${report.outcome}`);
+  for (let attempts = ROLLBACK_ATTEMPTS_MAX; attempts > 0; attempts--) {
+    const outcome = await rollBackOnce(sim, actor, shard, toVersion);
+    sim.count(`rollback: ${outcome}`);
+    if (outcome !== "busy") return;
+    await sim.think(actor, PAUSE_MS_MAX);
+  }
+}
+
+async function rollBackOnce(
+  sim: Simulation,
+  actor: Actor,
+  shard: ShardRef,
+  toVersion: number,
+): Promise<string> {
+  const { ports } = actor;
+  const roll = async () => {
+    const opened = await openCollection(ports, shard.collection);
+    if (opened === undefined) return undefined;
+    const { identity, policy } = opened;
+    const options = { holder: actor.name, toVersion };
+    actor.attempts.clear();
+    const { outcome } = await rollbackShard(ports, identity, policy, shard, options);
+    sim.checker.reported(actor, shard, outcome === "rolled-back" ? "flipped" : outcome);
+    return outcome;
+  };
+  return (await attempt(sim, actor, "roll back", roll, ["invalid"])) ?? "failed";
 }
 
 /** Looks for a run that is excluded and may come back, and submits it again. */

@@ -7,8 +7,17 @@ import { attempt } from "./operation.ts";
 const PAUSE_MS_MIN = 10_000;
 /** It looks less and less often: nobody simulates a quiet night step by step. */
 const PAUSE_MS_MAX = 4 * 3600 * 1000;
+/** Once faults have stopped, nothing may wait long for it. */
+const CALM_PAUSE_MS_MAX = 900_000;
 
-export async function sweeper(sim: Simulation, actor: Actor): Promise<void> {
+export const sweeper = (sim: Simulation, actor: Actor): Promise<void> =>
+  sweep(sim, actor, PAUSE_MS_MAX);
+
+/** The sweep of the time after the faults. */
+export const lateSweeper = (sim: Simulation, actor: Actor): Promise<void> =>
+  sweep(sim, actor, CALM_PAUSE_MS_MAX);
+
+async function sweep(sim: Simulation, actor: Actor, pauseMsMax: number): Promise<void> {
   const { ports, random } = actor;
   let pauseMs = PAUSE_MS_MIN;
   for (;;) {
@@ -18,6 +27,6 @@ export async function sweeper(sim: Simulation, actor: Actor): Promise<void> {
         sweepShard(ports, shard, { hintAfterMs: 5_000, stuckAfterMs: 3_600_000 }),
       );
     }
-    pauseMs = Math.min(PAUSE_MS_MAX, pauseMs * 2);
+    pauseMs = Math.min(pauseMsMax, pauseMs * 2);
   }
 }

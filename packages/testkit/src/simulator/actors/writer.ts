@@ -8,8 +8,8 @@ import {
   writeDeltas,
 } from "@silt/core";
 import { randomContent } from "../../generators.ts";
-import type { LiveRecord } from "../../reference-model.ts";
 import type { Actor } from "../actor.ts";
+import type { Matches } from "../checker/decisions.ts";
 import { placeContent } from "../place-content.ts";
 import type { Simulation } from "../simulation.ts";
 import { demand } from "../violation.ts";
@@ -49,6 +49,13 @@ async function write(sim: Simulation, actor: Actor, identity: CollectionIdentity
   acknowledge(sim, identity, written.runs);
 }
 
+/** What deletes by filter look for: something rare, something frequent. */
+const FILTERS: readonly Matches[] = [
+  ({ metadata }) => metadata.shop === "Kino",
+  ({ metadata }) => metadata.shop !== undefined,
+  ({ metadata }) => metadata.seen === undefined,
+];
+
 /** Deletes what matches now, in all shards of a collection; the checker knows what that must be. */
 async function deleteMatching(
   sim: Simulation,
@@ -56,8 +63,7 @@ async function deleteMatching(
   identity: CollectionIdentity,
 ): Promise<void> {
   const { ports, random } = actor;
-  const shop = random.pick(["Kino", "", "ä"]);
-  const matches = ({ metadata }: Pick<LiveRecord, "metadata">) => metadata.shop === shop;
+  const matches = random.pick(FILTERS);
   const readers = shardRefs(identity).map((shard) => ({
     shard,
     reader: openReader(sim, actor, { ...shard, vectors: identity.vectors }),
