@@ -154,6 +154,9 @@ async function settle(sim: Simulation): Promise<void> {
   const writers = sim.actors.filter(({ role }) => role === "writer");
   const quiet = () => {
     if (sim.failure !== undefined || sim.scheduler.steps >= until) return true;
+    // Whoever waits for what is damaged would wait for ever.
+    const isLate = sim.scheduler.steps > until - SETTLE_STEPS_MAX / 2;
+    if (isLate && sim.weather.hurt.size > 0) sim.weather.clear(true);
     if (!workIsDone(sim) || !isSettled(sim)) return false;
     const enough = (sim.totals.flips ?? 0) >= FLIPS_MIN && sim.scheduler.steps >= AWAITS_MIN;
     if (enough) return true;
