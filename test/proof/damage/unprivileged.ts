@@ -1,3 +1,5 @@
+import { letComeToSources } from "../come-to-sources.ts";
+
 const NOBODY = 65_534;
 
 /** Root may read everything, which proves nothing about what may not be read: another user does the work. */
@@ -6,12 +8,14 @@ export function becomeUnprivileged(): Disposable {
   if (geteuid?.() !== 0 || seteuid === undefined || setegid === undefined) {
     return { [Symbol.dispose]() {} };
   }
+  const opened = letComeToSources();
   setegid(NOBODY);
   seteuid(NOBODY);
   return {
     [Symbol.dispose]() {
       seteuid(0);
       setegid(0);
+      opened[Symbol.dispose]();
     },
   };
 }

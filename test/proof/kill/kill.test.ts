@@ -2,25 +2,23 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, type TestContext } from "vitest";
+import { letComeToSources } from "../come-to-sources.ts";
 import { runFullDisk } from "./full-disk.ts";
 import { runKills } from "./kill-run.ts";
 import type { LifeReport } from "./life.ts";
 import { runReadOnly } from "./read-only.ts";
 import { SLOTS } from "./slots.ts";
-import { canBeNobody, letComeTo } from "./somebody-else.ts";
+import { canBeNobody } from "./somebody-else.ts";
 import { runTakenAway } from "./taken-away.ts";
 import { createWorld } from "./world.ts";
 
-/** Another user must be able to read what he runs. */
-const SOURCES = fileURLToPath(new URL("../../..", import.meta.url));
 const KILLS = 40;
 const SEED = 4;
 
 let opened: Disposable | undefined;
 beforeAll(() => {
-  if (canBeNobody()) opened = letComeTo(SOURCES);
+  if (canBeNobody()) opened = letComeToSources();
 });
 afterAll(() => opened?.[Symbol.dispose]());
 

@@ -1,8 +1,8 @@
 /** Another user than the one whom the store belongs to: root passes every check of permissions. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { chmodSync, lstatSync, readdirSync, readFileSync } from "node:fs";
+import { join, relative } from "node:path";
 
 const NOBODY = 65_534;
 /** What runs a program as that user. */
@@ -36,21 +36,6 @@ export function openToAll(folder: string): void {
 
 /** Lets anyone pass through a folder, as `mkdtemp` does not. */
 export const letPass = (folder: string): void => chmodSync(folder, 0o755);
-
-/** Lets anyone come down to a folder, as to sources that lie in somebody's temporary folder, until disposed. */
-export function letComeTo(folder: string): Disposable {
-  const closed: (readonly [path: string, mode: number])[] = [];
-  for (let at = folder; at !== dirname(at); at = dirname(at)) {
-    const mode = statSync(at).mode & 0o7777;
-    if ((mode & 0o001) === 0) closed.push([at, mode]);
-  }
-  for (const [path, mode] of closed) chmodSync(path, mode | 0o001);
-  return {
-    [Symbol.dispose]() {
-      for (const [path, mode] of closed) chmodSync(path, mode);
-    },
-  };
-}
 
 /** Names, modes, times and contents of all below a folder: equal when nothing has changed. */
 export function fingerprint(folder: string): readonly string[] {

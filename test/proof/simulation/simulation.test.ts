@@ -120,7 +120,7 @@ describe("shrink()", () => {
       const shrunk = await shrink(seed, {}, { engine, triesMax: 300 });
       expect(shrunk?.result.violation?.invariant).toBe(broken.violation.invariant);
       expect(shrunk?.result.steps).toBeLessThanOrEqual(broken.steps);
-      expect(shrunk?.result.faults).toBe(0);
+      expect(shrunk?.result.faults).toBeLessThanOrEqual(1);
       const again = await simulate(seed, { engine, cuts: shrunk?.cuts ?? {} });
       expect(again.hash).toBe(shrunk?.result.hash);
       return;
