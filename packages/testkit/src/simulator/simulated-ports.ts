@@ -61,7 +61,10 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
     const land = () => void sim.perform(call.effect).then(undefined, () => {});
     const request = () => {
       const hindrance = sim.weather.hindrance(actor, call.method, call.subject);
-      if (hindrance !== undefined) return fail(hindrance);
+      if (hindrance !== undefined) {
+        actor.faultsMet += 1;
+        return fail(hindrance);
+      }
       const sleepMs = sim.sleepBefore(actor, isFlip ? "flip" : call.method);
       if (sleepMs > 0) {
         sim.note(actor, () => `sleeps for ${sleepMs} ms before ${call.method}`);

@@ -2,7 +2,7 @@
 import { isSiltError, reasonOf, type SiltErrorKind } from "@silt/core";
 import type { Actor } from "../actor.ts";
 import type { Simulation } from "../simulation.ts";
-import { Violation } from "../violation.ts";
+import { demand, Violation } from "../violation.ts";
 
 /** Runs an operation; undefined when it failed in a way that what happened so far explains. */
 export async function attempt<T>(
@@ -15,9 +15,11 @@ export async function attempt<T>(
   actor.calls = 0;
   actor.bytes = 0;
   actor.faultsMet = 0;
+  const objects = sim.objects.stored.size;
   sim.note(actor, () => `— ${name}`);
   try {
     const result = await operation();
+    checkBudget(sim, actor, name, objects);
     sim.count(name);
     return result;
   } catch (error) {
@@ -26,6 +28,26 @@ export async function attempt<T>(
     sim.note(actor, () => `— ${name} failed: ${reasonOf(error)}`);
     return undefined;
   }
+}
+
+/** Port calls that an operation may need beside those that its input asks for, whoever else is at work. */
+const CALLS_BASE = 60;
+/** And for each run, version and leftover that there is. */
+const CALLS_EACH = 4;
+
+/**
+ * I8: an operation that met no fault asks the stores a number of times that what is there bounds, also
+ * when others get in between.
+ */
+function checkBudget(sim: Simulation, actor: Actor, name: string, before: number): void {
+  if (actor.faultsMet > 0) return;
+  const things = Math.max(before, sim.objects.stored.size);
+  const callsMax = CALLS_BASE + CALLS_EACH * things;
+  demand(
+    actor.calls <= callsMax,
+    "I8",
+    () => `${name} made ${actor.calls} calls, ${callsMax} were to be expected of ${things} objects`,
+  );
 }
 
 function judge(
