@@ -53,7 +53,6 @@ export function callStore<T>(sim: Simulation, actor: Actor, call: Call<T>): Prom
       sim.scheduler.push(actor, () => reject(unavailable(call.method, call.subject, why)));
     };
     const answer = (value: T) => {
-      sim.observe(actor, call.method, value);
       sim.note(actor, () => `${call.method} ${sim.short(call.subject)}${outcomeOf(value)}`);
       sim.scheduler.push(actor, () => resolve(value));
     };

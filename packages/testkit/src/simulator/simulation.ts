@@ -366,10 +366,6 @@ export class Simulation {
     for (const shard of shardRefs(identity)) this.shards.push(shard);
   }
 
-  observe(actor: Actor, method: string, value: unknown): void {
-    void [actor, method, value];
-  }
-
   count(what: string, by = 1): void {
     this.totals[what] = (this.totals[what] ?? 0) + by;
   }
