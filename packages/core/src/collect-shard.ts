@@ -150,14 +150,12 @@ async function retireVersions(
   const { history, retention, nowMs } = view;
   const names = new Set(ripe.map(({ key }) => key));
   const retired: number[] = [];
-  const expired = new Set(expiredVersions(history.versions, retention, nowMs));
-  for (const known of history.versions.toReversed()) {
+  for (const { ref } of expiredVersions(history.versions, retention, nowMs)) {
     signal?.throwIfAborted();
-    // The log holds an item of what is pinned, so younger versions may go before it.
-    if (known.pins.length > 0) continue;
-    if (!expired.has(known) || !names.has(known.ref.manifest.key)) break;
-    const { outcome } = await ports.log.retireVersion(shard, known.ref);
-    if (outcome === "retired") retired.push(known.ref.version);
+    if (!names.has(ref.manifest.key)) break;
+    // One that was pinned since has an item in the log: younger ones may still go before it.
+    const { outcome } = await ports.log.retireVersion(shard, ref);
+    if (outcome === "retired") retired.push(ref.version);
   }
   return retired;
 }

@@ -51,7 +51,9 @@ export const planKey = (shard: ShardRef, planId: string): string =>
 export function runIdOfKey(shard: ShardRef, key: string): string | undefined {
   const prefix = deltasPrefix(shard);
   const name = key.startsWith(prefix) ? key.slice(prefix.length) : "";
-  return /^[0-9a-f-]{36}\.tar$/.test(name) ? name.slice(0, -".tar".length) : undefined;
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tar$/.test(name)
+    ? name.slice(0, -".tar".length)
+    : undefined;
 }
 
 /** The version that an object under `snapshots/` was written for; undefined when its key is none of ours. */

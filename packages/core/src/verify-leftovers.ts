@@ -7,6 +7,7 @@ import {
   planKey,
   plansPrefix,
   pointerKey,
+  runIdOfKey,
   shardPartition,
   shardPrefix,
   snapshotsPrefix,
@@ -18,7 +19,6 @@ import { unlessDamaged, unlessLogDamaged } from "./verify-report.ts";
 import type { KnownVersions } from "./verify-versions.ts";
 
 const PAGE = 1_000;
-const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const VERSION_PREFIX = /^(0|[1-9][0-9]*)-[0-9a-z]+\//;
 
 /** `known` is undefined when the shard's versions are not: then nothing is said about them. */
@@ -67,17 +67,11 @@ async function verifyPlan({ ports, shard, findings }: ShardContext, key: string)
 const isOf = (plan: ShardRef, { collection, storeId, shard }: ShardRef): boolean =>
   plan.collection === collection && plan.storeId === storeId && plan.shard === shard;
 
-/** The run id that a bundle's key names, if it is one. */
-export function runIdOfKey(prefix: string, key: string): string | undefined {
-  const runId = key.slice(prefix.length).replace(/\.tar$/, "");
-  return key === `${prefix}${runId}.tar` && RUN_ID.test(runId) ? runId : undefined;
-}
-
 async function reportUnregistered(
   { ports, shard, findings }: ShardContext,
   deltas: readonly ListedObject[],
 ): Promise<void> {
-  const runIds = deltas.flatMap(({ key }) => runIdOfKey(deltasPrefix(shard), key) ?? []);
+  const runIds = deltas.flatMap(({ key }) => runIdOfKey(shard, key) ?? []);
   if (runIds.length === 0) return;
   // Run ids that cannot be read are a problem that is told with the runs.
   const states = await unlessLogDamaged(
@@ -104,7 +98,7 @@ function strangerMessage(
   if (key === pointerKey(shard)) return undefined;
   const nobody = "It has no name that Silt gives; nobody reads it";
   if (key.startsWith(deltasPrefix(shard))) {
-    return runIdOfKey(deltasPrefix(shard), key) === undefined ? nobody : undefined;
+    return runIdOfKey(shard, key) === undefined ? nobody : undefined;
   }
   const prefix = snapshotsPrefix(shard);
   if (!key.startsWith(prefix)) return nobody;

@@ -88,27 +88,18 @@ export function createSqliteRunLog(db: SqliteConnection, options: SqliteRunLogOp
 function exclusionMethods(
   db: SqliteConnection,
 ): Pick<RunLog, "announceExclusion" | "resolveExclusion"> {
+  const changeHead = async (action: string, change: string, shard: ShardRef, commitId: string) => {
+    const changed = await db.write(action, () =>
+      db.run(`UPDATE heads SET ${change} WHERE partition = ?`, commitId, shardPartition(shard)),
+    );
+    if (changed === 0) throw headGone(shard);
+  };
+  const resolved = "excluding = nullif(excluding, ?), exclude_rev = exclude_rev + 1";
   return {
-    async announceExclusion(shard, commitId) {
-      const changed = await db.write("announce an exclusion", () =>
-        db.run(
-          "UPDATE heads SET excluding = ? WHERE partition = ?",
-          commitId,
-          shardPartition(shard),
-        ),
-      );
-      if (changed === 0) throw headGone(shard);
-    },
-    async resolveExclusion(shard, commitId) {
-      const changed = await db.write("resolve an exclusion", () =>
-        db.run(
-          "UPDATE heads SET excluding = nullif(excluding, ?), exclude_rev = exclude_rev + 1 WHERE partition = ?",
-          commitId,
-          shardPartition(shard),
-        ),
-      );
-      if (changed === 0) throw headGone(shard);
-    },
+    announceExclusion: (shard, commitId) =>
+      changeHead("announce an exclusion", "excluding = ?", shard, commitId),
+    resolveExclusion: (shard, commitId) =>
+      changeHead("resolve an exclusion", resolved, shard, commitId),
   };
 }
 
