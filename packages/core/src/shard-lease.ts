@@ -18,7 +18,8 @@ export type LeaseOutcome<T> =
 
 /**
  * Works under the lease of a shard, kept by heartbeats, with an epoch above all earlier ones; frees it
- * at the end, and hints if something is left to do.
+ * at the end, and hints if something is left to do. Not after a failure: whoever was hinted at tries
+ * again by that hint, at its pace, or the sweep hints; else a shard that can't compact would hint for ever.
  */
 export async function underLease<T>(
   ports: Ports,
@@ -35,12 +36,15 @@ export async function underLease<T>(
   const acquired = await ports.leases.acquire(shard, { holder, ttlMs, skewMs, aboveEpoch });
   if (acquired.outcome === "held") return { outcome: "held", by: acquired.by, pointer };
   const heartbeat = keepLease(ports, acquired.lease, ttlMs, heartbeatMs);
+  let done = false;
   try {
     const signal = AbortSignal.any([heartbeat.signal, ...(options.signal ? [options.signal] : [])]);
-    return { outcome: "done", value: await work(acquired.lease, signal) };
+    const value = await work(acquired.lease, signal);
+    done = true;
+    return { outcome: "done", value };
   } finally {
     heartbeat.stop();
-    await releaseAndHint(ports, acquired.lease);
+    await releaseLease(ports, acquired.lease, { hint: done });
   }
 }
 
@@ -88,10 +92,14 @@ export function keepLease(
   return { stop, signal: lost.signal };
 }
 
-/** Frees the lease if it is still ours, and hints again if something is left to do (F59). */
-export async function releaseAndHint(ports: Ports, lease: Lease): Promise<void> {
+/** Frees the lease if it is still ours; with `hint`, hints again if something is left to do (F59). */
+export async function releaseLease(
+  ports: Ports,
+  lease: Lease,
+  options: { readonly hint: boolean },
+): Promise<void> {
   try {
-    if ((await ports.leases.release(lease)) === "lost") return;
+    if ((await ports.leases.release(lease)) === "lost" || !options.hint) return;
     const { pointer } = await readPointer(ports.objects, lease.shard);
     const head = await ports.log.readHead(lease.shard);
     if (head === undefined) return;

@@ -22,22 +22,22 @@ interface Row {
 
 const ROWS: readonly Row[] = [
   { name: "writers-compactors", faults: 0, steals: 1, switches: ANY, statesMin: 540_000 },
-  { name: "writers-compactors", faults: 1, steals: 1, switches: 1, statesMin: 410_000 },
+  { name: "writers-compactors", faults: 1, steals: 1, switches: 1, statesMin: 360_000 },
   { name: "heart", faults: 0, steals: 0, switches: 2, statesMin: 1_900_000 },
   { name: "heart", faults: 0, steals: 1, switches: 1, statesMin: 240_000 },
   { name: "heart", faults: 1, steals: 1, switches: 0, statesMin: 310_000 },
   { name: "three-compactors", faults: 0, steals: 2, switches: ANY, statesMin: 730_000 },
-  { name: "three-compactors", faults: 1, steals: 1, switches: 1, statesMin: 300_000 },
+  { name: "three-compactors", faults: 1, steals: 1, switches: 1, statesMin: 265_000 },
   { name: "rollback-collector", faults: 0, steals: 1, switches: 2, statesMin: 80_000 },
-  { name: "rollback-collector", faults: 1, steals: 1, switches: 1, late: true, statesMin: 380_000 },
-  { name: "rollback-writer", faults: 0, steals: 1, switches: ANY, statesMin: 51_000 },
-  { name: "rollback-writer", faults: 1, steals: 1, switches: 1, late: true, statesMin: 100_000 },
+  { name: "rollback-collector", faults: 1, steals: 1, switches: 1, late: true, statesMin: 350_000 },
+  { name: "rollback-writer", faults: 0, steals: 1, switches: ANY, statesMin: 50_000 },
+  { name: "rollback-writer", faults: 1, steals: 1, switches: 1, late: true, statesMin: 93_000 },
   { name: "pin-collector", faults: 0, steals: 0, switches: 2, statesMin: 128_000 },
   { name: "pin-collector", faults: 1, steals: 0, switches: 0, statesMin: 17_000 },
   { name: "rollback-delete", faults: 0, steals: 1, switches: 3, statesMin: 145_000 },
-  { name: "rollback-delete", faults: 1, steals: 1, switches: 1, statesMin: 105_000 },
+  { name: "rollback-delete", faults: 1, steals: 1, switches: 1, statesMin: 95_000 },
   { name: "poison-delete", faults: 0, steals: 1, switches: 2, statesMin: 80_000 },
-  { name: "poison-delete", faults: 1, steals: 1, switches: 1, statesMin: 200_000 },
+  { name: "poison-delete", faults: 1, steals: 1, switches: 1, statesMin: 180_000 },
 ];
 
 /** A configuration by its name; throws when there is none. */
