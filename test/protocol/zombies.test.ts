@@ -5,6 +5,8 @@ import {
   pointerKey,
   readPointer,
   SiltError,
+  type SiltErrorKind,
+  underLease,
 } from "@silt/core";
 import { createSeededRandom, randomContent } from "@silt/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -229,6 +231,20 @@ describe("the lease", () => {
     expect(await world.ports.hints.receive(10)).toEqual([{ collection, storeId, shard }]);
     expect(await compact(world)).toMatchObject({ outcome: "flipped", appliedThrough: 2 });
     expect(await world.ports.hints.receive(10)).toEqual([]);
+  });
+
+  it("F59 is hinted at by who lost a race, not by who met damage or a sick store", async () => {
+    await write(world, run([put("a")]));
+    const hintsAfter = async (kind: SiltErrorKind) => {
+      const fail = () => Promise.reject(new SiltError(kind, "Cannot go on"));
+      const options = { holder: "a" };
+      await expect(
+        underLease(world.ports, world.policy, world.shard, options, fail),
+      ).rejects.toMatchObject({ kind });
+      return (await world.ports.hints.receive(10)).length;
+    };
+    expect([await hintsAfter("fenced"), await hintsAfter("conflict")]).toEqual([1, 1]);
+    expect([await hintsAfter("unavailable"), await hintsAfter("corrupt")]).toEqual([0, 0]);
   });
 
   it("F13 F22 is free again after a pass, however it ended; a failed one hints at nothing", async () => {

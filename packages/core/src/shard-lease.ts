@@ -3,7 +3,7 @@
 import type { Policy } from "./formats.ts";
 import { shardPartition } from "./object-keys.ts";
 import type { Lease, Ports, ShardRef } from "./ports.ts";
-import { SiltError } from "./silt-error.ts";
+import { isSiltError, SiltError } from "./silt-error.ts";
 import { type ReadPointer, readPointer } from "./snapshot-pointer.ts";
 
 export interface LeaseOptions {
@@ -18,8 +18,8 @@ export type LeaseOutcome<T> =
 
 /**
  * Works under the lease of a shard, kept by heartbeats, with an epoch above all earlier ones; frees it
- * at the end, and hints if something is left to do. Not after a failure: whoever was hinted at tries
- * again by that hint, at its pace, or the sweep hints; else a shard that can't compact would hint for ever.
+ * at the end, and hints if something is left to do. Not when the environment or damage stopped the work:
+ * it would fail again at once, and hint for ever. Then the sweep hints, or a queue gives the hint again.
  */
 export async function underLease<T>(
   ports: Ports,
@@ -36,15 +36,16 @@ export async function underLease<T>(
   const acquired = await ports.leases.acquire(shard, { holder, ttlMs, skewMs, aboveEpoch });
   if (acquired.outcome === "held") return { outcome: "held", by: acquired.by, pointer };
   const heartbeat = keepLease(ports, acquired.lease, ttlMs, heartbeatMs);
-  let done = false;
+  let hint = true;
   try {
     const signal = AbortSignal.any([heartbeat.signal, ...(options.signal ? [options.signal] : [])]);
-    const value = await work(acquired.lease, signal);
-    done = true;
-    return { outcome: "done", value };
+    return { outcome: "done", value: await work(acquired.lease, signal) };
+  } catch (error) {
+    hint = isLostRace(error);
+    throw error;
   } finally {
     heartbeat.stop();
-    await releaseLease(ports, acquired.lease, { hint: done });
+    await releaseLease(ports, acquired.lease, { hint });
   }
 }
 
@@ -91,6 +92,10 @@ export function keepLease(
   const stop = ports.clock.every(heartbeatMs, () => void beat());
   return { stop, signal: lost.signal };
 }
+
+/** True when others were faster: they may have dropped the hint that we answer for. */
+const isLostRace = (error: unknown): boolean =>
+  isSiltError(error, "fenced") || isSiltError(error, "conflict");
 
 /** Frees the lease if it is still ours; with `hint`, hints again if something is left to do (F59). */
 export async function releaseLease(

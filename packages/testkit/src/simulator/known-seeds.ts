@@ -12,5 +12,9 @@ export const KNOWN_SEEDS: readonly { readonly seed: number; readonly why: string
   { seed: 848, why: "a version that was pinned once is reached by its item, not by the chain" },
   { seed: 1415, why: "two collectors take each other's plans away" },
   { seed: 3073, why: "a rollback that lost its lease leaves its announcement to the sweep" },
+  {
+    seed: 2_009_983,
+    why: "a lost race that ends as fenced answers for a hint that others dropped",
+  },
   { seed: 5094, why: "a retry leaves out an id whose former parent was replaced since" },
 ];

@@ -34,8 +34,16 @@ export async function attempt<T>(
 const CALLS_BASE = 60;
 /** And for each run, version and leftover that there is. */
 const CALLS_EACH = 4;
-/** What decides again while others are faster; a collector looks twice, and may fence in between. */
-const ROUNDS_MAX: Readonly<Record<string, number>> = { "delete where": 10, retry: 10, collect: 3 };
+/**
+ * What decides again while others are faster, or goes on while runs come; a collector looks twice, and may
+ * fence in between.
+ */
+const ROUNDS_MAX: Readonly<Record<string, number>> = {
+  compact: 4,
+  "delete where": 10,
+  retry: 10,
+  collect: 3,
+};
 
 /**
  * I8: an operation that met no fault asks the stores a number of times that what is there bounds, also
