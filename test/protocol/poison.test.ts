@@ -193,6 +193,26 @@ describe("several damaged bundles", () => {
     await expectSound(world);
   });
 
+  it("F23 that read well once the canary did are not excluded: what was sick had just recovered", async () => {
+    const applied = await write(world, run([put("a")]));
+    await compact(world);
+    const healers: (() => void)[] = [];
+    for (const id of ["b", "c"]) {
+      healers.push(damage((await write(world, run([put(id)]))).delta.key));
+    }
+    const { read } = world.ports.objects;
+    const ports = portsWith(world, {
+      objects: {
+        read(key) {
+          if (key === applied.delta.key) for (const heal of healers) heal();
+          return read(key);
+        },
+      },
+    });
+    expect(await compact(world, { ports })).toMatchObject({ outcome: "flipped", excluded: [] });
+    await expectSound(world);
+  });
+
   it("I7 after a damaged one was excluded don't stop the shard: an excluded run is no canary", async () => {
     await write(world, run([put("a")]));
     damage((await write(world, run([put("b")]))).delta.key);

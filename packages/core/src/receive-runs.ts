@@ -25,7 +25,8 @@ interface ReceiveOptions {
 
 /**
  * Receives the bundles of `runs`, in order. A suspect is fetched a second time; a missing bundle is
- * never poison by itself; several suspects at once also need a known object that reads well.
+ * never poison by itself; several suspects at once also need a known object that reads well, and must
+ * be bad once more after that.
  */
 export async function receiveRuns(
   ports: Ports,
@@ -47,6 +48,13 @@ export async function receiveRuns(
   const missing = suspects.find((run) => run.outcome === "missing");
   if (missing !== undefined || suspects.length > 1) {
     await checkSurroundings(ports, owner, received, state, missing?.run);
+    // What was sick may have recovered just before it showed us a good object: only now a look counts.
+    for (const { run } of suspects) {
+      options.signal?.throwIfAborted();
+      const again = await fetchRun(ports, workbench, owner, run);
+      if (again.outcome === "missing") throw gone(owner, run);
+      received[received.findIndex((one) => one.run === run)] = again;
+    }
   }
   return received.filter((run): run is ReceivedRun => run.outcome !== "missing");
 }
@@ -81,11 +89,7 @@ async function checkSurroundings(
     );
   }
   if (missing !== undefined) {
-    throw new SiltError(
-      "corrupt",
-      `Cannot compact "${owner.collection}": bundle "${missing.delta.key}" of run ${missing.sequence} is missing; nothing was excluded and the run stays pending. ` +
-        "Check the location and its permissions, or restore the object from a backup",
-    );
+    throw gone(owner, missing);
   }
   const canary =
     received.find((run) => run.outcome === "sound")?.run ??
@@ -97,6 +101,14 @@ async function checkSurroundings(
     "unavailable",
     `Cannot compact "${owner.collection}": several bundles read damaged, and so does the known object "${expected.key}"; ` +
       "nothing was excluded, check the storage",
+  );
+}
+
+function gone(owner: SegmentOwner, { sequence, delta }: Run): SiltError {
+  return new SiltError(
+    "corrupt",
+    `Cannot compact "${owner.collection}": bundle "${delta.key}" of run ${sequence} is missing; nothing was excluded and the run stays pending. ` +
+      "Check the location and its permissions, or restore the object from a backup",
   );
 }
 

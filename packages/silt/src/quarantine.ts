@@ -5,8 +5,7 @@ import {
   listCollections,
   openCollection,
   type Ports,
-  readManifest,
-  readPointer,
+  readCurrent,
   retryExcluded,
   type ShardRef,
   SiltError,
@@ -52,8 +51,7 @@ export async function listQuarantine(ports: Ports): Promise<readonly Quarantined
     const opened = await openCollection(ports, name);
     if (opened === undefined) continue;
     for (const shard of shardRefs(opened.identity)) {
-      const { pointer } = await readPointer(ports.objects, shard);
-      const manifest = await readManifest(ports.objects, pointer);
+      const { manifest } = await readCurrent(ports.objects, shard);
       // What a rollback has undone was sound; it is written again, never retried.
       for (const exclusion of manifest.excluded.filter(({ cause }) => cause === "poison")) {
         found.push(...(await runsOf(ports, shard, exclusion)));

@@ -11,8 +11,7 @@ import {
   type RegisteredRun,
   type Row,
   type RunDraft,
-  readManifest,
-  readPointer,
+  readCurrent,
   registerRuns,
   type SegmentContent,
   type ShardRef,
@@ -158,8 +157,8 @@ async function runsStand(sim: Simulation, ports: Ports, guard: Guard): Promise<b
   for (const { collection, storeId, shard, sequence } of guard.runs) {
     const ref = { collection, storeId, shard };
     if (!sim.shards.some((known) => known.collection === collection)) continue;
-    const { pointer } = await readPointer(ports.objects, ref);
-    const { excluded } = await readManifest(ports.objects, pointer);
+    const { manifest } = await readCurrent(ports.objects, ref);
+    const { excluded } = manifest;
     if (excluded.some(({ from, to }) => from <= sequence && sequence <= to)) return false;
   }
   return true;

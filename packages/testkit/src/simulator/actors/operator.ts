@@ -4,8 +4,7 @@ import {
   openCollection,
   type Policy,
   pinVersion,
-  readManifest,
-  readPointer,
+  readCurrent,
   retryExcluded,
   rollbackShard,
   type ShardRef,
@@ -142,8 +141,8 @@ async function retry(sim: Simulation, actor: Actor, shard: ShardRef): Promise<vo
     actor,
     "retry",
     async () => {
-      const { pointer } = await readPointer(ports.objects, shard);
-      const { excluded } = await readManifest(ports.objects, pointer);
+      const { manifest } = await readCurrent(ports.objects, shard);
+      const { excluded } = manifest;
       const open = excluded.filter(isOpenExclusion);
       if (open.length === 0) return undefined;
       const { from } = random.pick(open);
