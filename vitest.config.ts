@@ -5,7 +5,8 @@ const reports = process.env.TEST_REPORTS;
 /**
  * `main` is what `npm test` runs. `package` builds, packs and installs, which takes a registry or
  * its cache and most of a minute: `npm run test:pack`. `proof` looks for lost data by simulation,
- * kills, damage and hostile input: `npm run test:proof`. With TEST_REPORTS (a folder) each run also
+ * kills, damage and hostile input: `npm run test:proof`. `aws` talks to an AWS API server that it
+ * starts: `npm run test:aws`. With TEST_REPORTS (a folder) each run also
  * leaves its results there as JSON, from which `.ci/run` makes its totals.
  */
 export default defineConfig({
@@ -19,7 +20,7 @@ export default defineConfig({
         test: {
           name: "main",
           include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
-          exclude: ["test/package/**", "test/proof/**"],
+          exclude: ["test/package/**", "test/proof/**", "test/aws/**"],
           // No test is about time: on a busy machine the slow ones take ten times what they need.
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -31,6 +32,15 @@ export default defineConfig({
           include: ["test/package/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 180_000,
+        },
+      },
+      {
+        test: {
+          name: "aws",
+          include: ["test/aws/**/*.test.ts"],
+          globalSetup: ["test/aws/global-setup.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
         },
       },
       {
