@@ -19,7 +19,7 @@ export default defineConfig({
       {
         test: {
           name: "main",
-          include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts", "examples/**/*.test.ts"],
+          include: ["{packages/*/src,lambdas,test,examples}/**/*.test.ts"],
           exclude: ["test/package/**", "test/proof/**", "test/aws/**"],
           // No test is about time: on a busy machine the slow ones take ten times what they need.
           testTimeout: 60_000,

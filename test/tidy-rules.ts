@@ -38,8 +38,11 @@ const IMPORT =
   /(?:^|[;\s])(?:import|export)\s(?:[^"'`;]*?\sfrom\s)?\s*["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)|\b(?:require|resolve)\(\s*["']([^"']+)["']\s*\)|createRequire\([^)]*\)\(\s*["']([^"']+)["']\s*\)/g;
 const BESIDE_BY_URL = /new URL\(\s*["'`](\.{1,2}\/[a-z0-9/-]+(?:\.fixture)?)\.[^"'`]*["'`]/g;
 
+/** Sources that ship: of packages, of the functions, of the stack. */
+const SHIPPED = /^(?:packages\/[^/]+\/src|lambdas|infra)\//;
+
 export function isTest(path: string): boolean {
-  return /\.(?:test|fixture)\.ts$/.test(path) || !/^packages\/[^/]+\/src\//.test(path);
+  return /\.(?:test|fixture)\.ts$/.test(path) || !SHIPPED.test(path);
 }
 
 function packageOf(path: string): string | undefined {
@@ -197,7 +200,9 @@ export function foreignPlaces(lockfile: string): readonly string[] {
   );
   const paths = lockfile.match(/"(?:file:|\/(?:root|home|work|tmp)\/)[^"]*"/g) ?? [];
   return [
-    ...resolved.filter((place) => !/^(?:packages\/|https:\/\/registry\.npmjs\.org\/)/.test(place)),
+    ...resolved.filter(
+      (place) => !/^(?:packages\/|lambdas$|infra$|https:\/\/registry\.npmjs\.org\/)/.test(place),
+    ),
     ...paths,
   ];
 }

@@ -44,10 +44,10 @@ function sourcesUnder(folder: string): readonly Source[] {
 
 const SOURCES = [
   ...PACKAGES.flatMap((name) => sourcesUnder(`packages/${name}/src`)),
-  ...["test", "examples", ".ci"].flatMap(sourcesUnder),
+  ...["lambdas", "infra", "localstack", "test", "examples", ".ci"].flatMap(sourcesUnder),
 ];
 const ENTRIES = SOURCES.map(({ path }) => path).filter((path) =>
-  /^packages\/[^/]+\/src\/(?:index|main)\.ts$/.test(path),
+  /^(?:packages\/[^/]+\/src\/(?:index|main)|lambdas\/[^/]+\.lambda)\.ts$/.test(path),
 );
 
 describe("the sources", () => {
@@ -79,13 +79,14 @@ describe("the sources", () => {
 });
 
 describe("the manifests", () => {
-  const manifests = PACKAGES.map((name) => manifestOf(`packages/${name}/package.json`));
+  const folders = [...PACKAGES.map((name) => `packages/${name}`), "lambdas", "infra"];
+  const manifests = folders.map((folder) => manifestOf(`${folder}/package.json`));
   const inner = manifests.filter(({ name }) => name.startsWith("@silt/"));
   const silt = manifests.find(({ name }) => name === "silt") as Manifest;
 
   it("list exactly what their package imports", () => {
     const wrong = inner.flatMap((manifest) => {
-      const folder = `packages/${manifest.name.slice("@silt/".length)}/`;
+      const folder = `${folders[manifests.indexOf(manifest)]}/`;
       const own = SOURCES.filter(({ path }) => path.startsWith(folder));
       // A package of contract suites ships tests: vitest is there wherever it is used.
       const unlisted = manifest.name === "@silt/testkit" ? ["vitest"] : [];
