@@ -357,3 +357,16 @@ export type CollectorPlan = z.infer<typeof collectorPlan>;
 export type CandidateReason = (typeof CANDIDATE_REASONS)[number];
 export const parseCollectorPlan = (bytes: Uint8Array, what: string): CollectorPlan =>
   parseAs(collectorPlan, what, bytes, true);
+
+const awsStoreMarker = z.object({
+  ...header,
+  storeKind: z.literal("aws"),
+  /** The table's `STORE` item has the same: log and objects belong together. */
+  bindingId: z.string().min(1),
+  table: z.string().min(1),
+  selfSha256: sha256Hex,
+});
+/** `silt-store.json` of a store on AWS: which table holds its log. */
+export type AwsStoreMarker = z.infer<typeof awsStoreMarker>;
+export const parseAwsStoreMarker = (bytes: Uint8Array, what: string): AwsStoreMarker =>
+  parseAs(awsStoreMarker, what, bytes, true);

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import {
   checkCollectionName,
   ensureCollection,
@@ -33,6 +34,7 @@ import type { HealthReport } from "./health/health-report.ts";
 import { type IngestOptions, type IngestReport, ingestPaths } from "./ingest/ingest-paths.ts";
 import { type SourceStatus, sourceStatus } from "./ingest/source-status.ts";
 import { type Inspection, inspectTarget } from "./inspect-target.ts";
+import { parseLocation } from "./location.ts";
 import {
   listQuarantine,
   type QuarantinedRun,
@@ -68,7 +70,7 @@ const PIN_OWNER = "operator";
 
 /** An open store. `openStore` gives one; dispose it when done. */
 export class Store implements AsyncDisposable {
-  /** The folder. */
+  /** The folder, or `s3://bucket/prefix?table=NAME`. */
   readonly location: string;
   readonly #context: StoreContext;
   readonly #resources: AsyncDisposableStack;
@@ -295,9 +297,17 @@ export class Store implements AsyncDisposable {
   /** How the store is, on one page; changes nothing. Damage inside of objects is for {@link verify}. */
   async doctor(options: Pick<SweepOptions, "stuckAfterMs" | "signal"> = {}): Promise<HealthReport> {
     const { stuckAfterMs = STUCK_AFTER_MS, signal } = options;
-    const { ports, cache } = this.#context;
-    const { location: root } = this;
-    return checkStore(ports, { root, cacheFolder: cache.folder, stuckAfterMs, signal });
+    const { ports, cache, tempRoot } = this.#context;
+    const { location } = this;
+    const parsed = parseLocation(location);
+    return checkStore(ports, {
+      location,
+      folder: parsed.kind === "folder" ? parsed.path : undefined,
+      tempFolder: parsed.kind === "folder" ? join(parsed.path, "tmp") : tempRoot(),
+      cacheFolder: cache.folder,
+      stuckAfterMs,
+      signal,
+    });
   }
 
   /** How a collection is kept. */

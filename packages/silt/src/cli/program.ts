@@ -120,7 +120,10 @@ function createProgram(host: CommandHost, version: string, define: Define): Comm
 
 function withCommonOptions(command: Command, examples: readonly string[]): Command {
   return command
-    .option("--store <location>", "the store's folder (default: SILT_STORE, or ./silt-store)")
+    .option(
+      "--store <location>",
+      "a folder, or s3://bucket/prefix?table=NAME (default: SILT_STORE, or ./silt-store)",
+    )
     .option("--json", "one JSON document on standard output, nothing else there")
     .option("--quiet", "no notes and no progress")
     .option("--verbose", "debug log, and the causes of a failure")

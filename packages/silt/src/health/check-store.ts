@@ -12,6 +12,7 @@ import {
   shardRefs,
 } from "@silt/core";
 import { sqliteVersion } from "@silt/segment";
+import { statusOf } from "../collection-status.ts";
 import { siltVersion } from "../silt-version.ts";
 import { formatBytes } from "../terminal/format-bytes.ts";
 import { formatCounted } from "../terminal/format-counted.ts";
@@ -19,8 +20,11 @@ import { checkShard } from "./check-shard.ts";
 import { type HealthCheck, type HealthReport, notice, ok, problem } from "./health-report.ts";
 
 export interface HealthOptions {
-  /** The store's folder. */
-  readonly root: string;
+  readonly location: string;
+  /** The store's own folder; undefined when it is on AWS. */
+  readonly folder: string | undefined;
+  /** Where it works. */
+  readonly tempFolder: string;
   readonly cacheFolder: string;
   /** Pending runs older than this are stuck. */
   readonly stuckAfterMs: number;
@@ -33,29 +37,40 @@ const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
 
 /** Looks at everything that is cheap to look at; changes nothing. Damage inside of objects is for `verify`. */
 export async function checkStore(ports: Ports, options: HealthOptions): Promise<HealthReport> {
-  const { root, cacheFolder, stuckAfterMs, signal } = options;
+  const { location, folder, tempFolder, cacheFolder, stuckAfterMs, signal } = options;
   const versions = `Silt ${siltVersion()}, Node ${process.versions.node}, SQLite ${sqliteVersion()}`;
   const checks: HealthCheck[] = [
-    ok("silt", `${versions}, store ${root}`),
-    ...(await checkLog(ports, root)),
+    ok("silt", `${versions}, store ${location}`),
+    ...(await checkLog(ports, folder)),
   ];
   // Folders, for a collection that lost its `collection.json` is in no list of collections.
-  for await (const folder of collectionFolders(ports.objects)) {
+  let largest = folder === undefined ? 0 : largestSegmentIn(folder);
+  for await (const found of collectionFolders(ports.objects)) {
     signal?.throwIfAborted();
-    if ("name" in folder && COLLECTION_NAME.test(folder.name))
-      checks.push(...(await checkCollection(ports, folder.name, stuckAfterMs)));
+    if (!("name" in found) || !COLLECTION_NAME.test(found.name)) continue;
+    checks.push(...(await checkCollection(ports, found.name, stuckAfterMs)));
+    if (folder === undefined) largest = Math.max(largest, await largestShardOf(ports, found.name));
   }
-  checks.push(...(await checkDisk(root)), checkTemporary(root), ...(await checkCache(cacheFolder)));
+  checks.push(
+    await checkDisk(folder ?? tempFolder, largest),
+    checkTemporary(tempFolder),
+    ...(await checkCache(cacheFolder)),
+  );
   return { ok: checks.every(({ state }) => state !== "problem"), checks };
 }
 
-async function checkLog({ log }: Ports, root: string): Promise<readonly HealthCheck[]> {
+async function checkLog(
+  { log }: Ports,
+  folder: string | undefined,
+): Promise<readonly HealthCheck[]> {
   const damages = (await log.audit?.()) ?? [];
   const remedy = "Restore the log from a backup of the same moment as the objects.";
   if (damages.length > 0) {
     return damages.map(({ what, reason }) => problem("log", `${what}: ${reason}`, remedy));
   }
-  const bytes = sizesIn(root, (name) => name.startsWith("log.sqlite")).bytes;
+  // Opening has asked for it.
+  if (folder === undefined) return [ok("log", "its table and the objects belong together")];
+  const bytes = sizesIn(folder, (name) => name.startsWith("log.sqlite")).bytes;
   // Opening has asked for the rest, on every connection.
   const told = `its own, commits are synced, every row has its digest, ${formatBytes(bytes)}`;
   return [ok("log", told)];
@@ -75,32 +90,49 @@ async function checkCollection(
     );
     return (await Promise.all(shards)).flat();
   } catch (error) {
-    if (!isSiltError(error, "corrupt") && !isSiltError(error, "invalid")) throw error;
+    if (!isTold(error)) throw error;
     return [problem(name, reasonOf(error), 'Run "silt verify".')];
   }
 }
 
-async function checkDisk(root: string): Promise<readonly HealthCheck[]> {
-  const free = await freeBytes(root);
-  const largest = largestSegmentOf(root);
-  const needed = largest * DISK_FACTOR + DISK_RESERVE_BYTES;
-  const told = `${formatBytes(free)} are free where the store is`;
-  if (free >= needed) return [ok("disk", told)];
-  const remedy = "Free some space: compactions and ingests give up, nothing is lost until then.";
-  return [
-    problem("disk", `${told}; rewriting the largest segment takes ${formatBytes(needed)}`, remedy),
-  ];
+/** Bytes of the largest shard; 0 for a collection of whose damage is told already. */
+async function largestShardOf(ports: Ports, name: string): Promise<number> {
+  try {
+    const opened = await openCollection(ports, name);
+    if (opened === undefined) return 0;
+    const { shards } = await statusOf(ports, opened);
+    return Math.max(...shards.map(({ bytes }) => bytes));
+  } catch (error) {
+    if (!isTold(error)) throw error;
+    return 0;
+  }
 }
 
-function largestSegmentOf(root: string): number {
+const isTold = (error: unknown) => isSiltError(error, "corrupt") || isSiltError(error, "invalid");
+
+/** `largest`: bytes that a compaction may have to rewrite at once. */
+async function checkDisk(folder: string, largest: number): Promise<HealthCheck> {
+  const free = await freeBytes(folder);
+  const needed = largest * DISK_FACTOR + DISK_RESERVE_BYTES;
+  const told = `${formatBytes(free)} are free where the store works`;
+  if (free >= needed) return ok("disk", told);
+  const remedy = "Free some space: compactions and ingests give up, nothing is lost until then.";
+  return problem(
+    "disk",
+    `${told}; rewriting the largest part takes ${formatBytes(needed)}`,
+    remedy,
+  );
+}
+
+function largestSegmentIn(root: string): number {
   const names = readdirQuietly(join(root, "collections"), true);
   return names
     .filter((name) => name.endsWith(".sqlite"))
     .reduce((most, name) => Math.max(most, sizeOf(join(root, "collections", name))), 0);
 }
 
-function checkTemporary(root: string): HealthCheck {
-  const { files, bytes } = sizesIn(join(root, "tmp"), () => true);
+function checkTemporary(folder: string): HealthCheck {
+  const { files, bytes } = sizesIn(folder, () => true);
   const told = `${formatCounted(files, "temporary file")}, ${formatBytes(bytes)}`;
   if (files === 0) return ok("tmp", "no temporary files");
   return notice(

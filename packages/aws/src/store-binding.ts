@@ -1,0 +1,193 @@
+/**
+ * A store on AWS is a bucket's prefix and a table that belong together: the marker object names the
+ * table and an id, the table's `STORE` item has the same id and names the place. A wrong or restored
+ * table, a wrong prefix, two stores in one table are refused before anything is read or written (F52).
+ * The marker comes first, the item second: an item without its marker is a marker that was lost.
+ */
+import { GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
+import {
+  type AwsStoreMarker,
+  encodeJson,
+  FORMAT,
+  type ObjectStore,
+  parseAwsStoreMarker,
+  type Random,
+  SiltError,
+  seal,
+  sha256Of,
+  shortId,
+} from "@silt/core";
+import type { AwsClients } from "./aws-clients.ts";
+import { callAws, hasName } from "./aws-error.ts";
+
+export const MARKER_KEY = "silt-store.json";
+const MARKER_BYTES_MAX = 64 * 1024;
+const BINDING_KEY = { pk: { S: "STORE" }, sk: { S: "STORE" } };
+/** Others may create the same store at the same moment. */
+const ATTEMPTS_MAX = 5;
+
+/** Where the objects are and what holds the log. */
+export interface AwsPlace {
+  readonly bucket: string;
+  /** Empty, or ends in `/`. */
+  readonly prefix: string;
+  readonly table: string;
+}
+
+export interface BindingContext {
+  readonly clients: Pick<AwsClients, "dynamo">;
+  readonly objects: ObjectStore;
+  readonly random: Random;
+}
+
+interface Binding {
+  readonly bindingId: string;
+  readonly bucket: string;
+  readonly prefix: string;
+}
+
+/**
+ * Checks that bucket and table belong together; with `create` an empty pair becomes a store. Throws
+ * `invalid` for what is no store or two different ones, `corrupt` when a half of it was lost.
+ */
+export async function bindStore(
+  context: BindingContext,
+  place: AwsPlace,
+  { create }: { readonly create: boolean },
+): Promise<void> {
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+    const [marker, binding] = await Promise.all([
+      readMarker(context.objects, place),
+      readBinding(context, place),
+    ]);
+    if (marker !== undefined && marker.table !== place.table) throw otherTable(place, marker);
+    if (binding !== undefined && !isAt(binding, place)) throw otherPlace(place, binding);
+    if (marker !== undefined && binding?.bindingId === marker.bindingId) return;
+    if (binding !== undefined) throw lostMarker(place, marker);
+    await bindOnce(context, place, marker, create);
+  }
+  throw new SiltError("unavailable", `Cannot open ${named(place)}: others change it; try again`);
+}
+
+/** Takes one step of a creation: the marker, or the item of a marker that is there. */
+async function bindOnce(
+  context: BindingContext,
+  place: AwsPlace,
+  marker: AwsStoreMarker | undefined,
+  create: boolean,
+): Promise<void> {
+  const objects = await context.objects.list("collections/", { limit: 1 });
+  if (objects.length > 0) {
+    const gone = marker === undefined ? `its "${MARKER_KEY}" is` : "the log in its table is";
+    throw new SiltError(
+      "corrupt",
+      `Cannot open ${named(place)}: ${gone} gone, but collections lie there; restore it from a backup`,
+    );
+  }
+  if (!create) {
+    throw new SiltError(
+      "invalid",
+      `Cannot open ${named(place)}: there is no store; name another place, or create one with "silt init"`,
+    );
+  }
+  if (marker === undefined) await writeMarker(context, place);
+  else await writeBinding(context, place, marker.bindingId);
+}
+
+async function readMarker(
+  objects: ObjectStore,
+  place: AwsPlace,
+): Promise<AwsStoreMarker | undefined> {
+  const found = await objects.get(MARKER_KEY, { bytesMax: MARKER_BYTES_MAX });
+  if (found.outcome !== "found") return undefined;
+  return parseAwsStoreMarker(found.bytes, `"s3://${place.bucket}/${place.prefix}${MARKER_KEY}"`);
+}
+
+async function writeMarker({ objects, random }: BindingContext, { table }: AwsPlace) {
+  const marker: AwsStoreMarker = seal({
+    format: FORMAT as 1,
+    requires: [],
+    storeKind: "aws" as const,
+    bindingId: shortId(random.bytes(8)),
+    table,
+  });
+  const bytes = encodeJson(marker);
+  const digest = { bytes: bytes.byteLength, sha256: sha256Of(bytes) };
+  await objects.put(
+    MARKER_KEY,
+    { kind: "bytes", bytes },
+    { condition: { ifAbsent: true }, ...digest },
+  );
+}
+
+async function readBinding(
+  { clients }: BindingContext,
+  { table }: AwsPlace,
+): Promise<Binding | undefined> {
+  const { Item } = await callAws("open the log in table", table, () =>
+    clients.dynamo.send(
+      new GetItemCommand({ TableName: table, Key: BINDING_KEY, ConsistentRead: true }),
+    ),
+  );
+  if (Item === undefined) return undefined;
+  const text = (name: string) => Item[name]?.S ?? "";
+  return { bindingId: text("bindingId"), bucket: text("bucket"), prefix: text("prefix") };
+}
+
+async function writeBinding(
+  { clients }: BindingContext,
+  { bucket, prefix, table }: AwsPlace,
+  bindingId: string,
+): Promise<void> {
+  const Item = {
+    ...BINDING_KEY,
+    bindingId: { S: bindingId },
+    bucket: { S: bucket },
+    prefix: { S: prefix },
+  };
+  await callAws("create the log in table", table, async () => {
+    try {
+      await clients.dynamo.send(
+        new PutItemCommand({
+          TableName: table,
+          Item,
+          ConditionExpression: "attribute_not_exists(pk)",
+        }),
+      );
+    } catch (error) {
+      // Somebody else was faster: whose it is now is read again.
+      if (!hasName(error, "ConditionalCheckFailedException")) throw error;
+    }
+  });
+}
+
+const isAt = (binding: Binding, { bucket, prefix }: AwsPlace) =>
+  binding.bucket === bucket && binding.prefix === prefix;
+
+const named = ({ bucket, prefix, table }: AwsPlace) =>
+  `store "s3://${bucket}/${prefix}?table=${table}"`;
+
+function otherTable(place: AwsPlace, { table }: AwsStoreMarker): SiltError {
+  return new SiltError(
+    "invalid",
+    `Cannot open ${named(place)}: its log is in table "${table}"; open it with ?table=${table}`,
+  );
+}
+
+function otherPlace(place: AwsPlace, { bucket, prefix }: Binding): SiltError {
+  return new SiltError(
+    "invalid",
+    `Cannot open ${named(place)}: the table holds the log of the store at "s3://${bucket}/${prefix}"; each store has a table of its own`,
+  );
+}
+
+function lostMarker(place: AwsPlace, marker: AwsStoreMarker | undefined): SiltError {
+  const state =
+    marker === undefined
+      ? `its "${MARKER_KEY}" is gone, though its log is there`
+      : `its "${MARKER_KEY}" and its log are of two stores`;
+  return new SiltError(
+    "corrupt",
+    `Cannot open ${named(place)}: ${state}; restore both from backups of the same moment`,
+  );
+}
