@@ -1,2 +1,3 @@
 export * from "./aws-clients.ts";
 export * from "./aws-error.ts";
+export * from "./s3-object-store.ts";
