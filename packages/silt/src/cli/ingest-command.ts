@@ -32,7 +32,7 @@ export function defineIngest(program: Command, define: Define): void {
     .description(
       "pictures become records: text lines and words by OCR, and one image embedding each",
     )
-    .argument("<path...>", "pictures, or folders of them")
+    .argument("<path...>", "pictures or folders of them, files or s3://bucket/prefix")
     .option("--workers <n>", "threads that read pictures (default: 1)", parseCount)
     .addOption(pipelineOption())
     .option("--dry-run", "say what would be done")
@@ -46,6 +46,7 @@ export function defineIngest(program: Command, define: Define): void {
       "silt ingest photos/ --dry-run",
       "silt ingest photos/ --workers 2 --prune",
       "silt ingest photos/ --retry-failed",
+      "silt ingest s3://uploads/2026 --store 's3://bucket/silt?table=silt'",
     ],
     async (run, [paths], flags) => {
       const { yes, ...options } = flags;

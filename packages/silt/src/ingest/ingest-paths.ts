@@ -1,5 +1,5 @@
 /**
- * `silt ingest`: files and folders become records. Steps:
+ * `silt ingest`: pictures of files and folders, or of S3, become records. Steps:
  * 1. check paths and options, before anything is done
  * 2. open or make the collections; count the pictures
  * 3. walk; each picture is looked at, extracted if it has to be, gathered, and registered in a batch
@@ -7,13 +7,14 @@
  * Killed at any moment, the next run goes on where the last acknowledged batch ended.
  */
 import { type Ports, SiltError } from "@silt/core";
+import type { ImageFile, ImageRoot, ImageSource } from "./image-source.ts";
+import { openImageSources, openRoots } from "./image-sources.ts";
 import { type IngestOptions, type IngestReport, WARNINGS_MAX } from "./ingest-report.ts";
 import { IngestSession } from "./ingest-session.ts";
 import { createIngestTally, type IngestTally } from "./ingest-tally.ts";
 import { openTargets } from "./open-targets.ts";
 import { planIngest } from "./plan-ingest.ts";
 import { checkPrune, goneSources } from "./prune-sources.ts";
-import { type ImageFile, type IngestRoot, openRoots, walkImages } from "./walk-images.ts";
 
 export type { IngestOptions, IngestProgress, IngestReport } from "./ingest-report.ts";
 
@@ -22,7 +23,7 @@ const WORKERS_MAX = 64;
 const AHEAD = 2;
 
 /**
- * Ingests the pictures of files and folders. Unchanged ones are skipped; one that can't be read is
+ * Ingests the pictures of files, folders and `s3://bucket/prefix`. Unchanged ones are skipped; one that can't be read is
  * reported and kept in mind, and does not stop the others. Throws `invalid` for wrong paths before
  * anything is done, `unavailable` when engine, model, disk or store fail: what was acknowledged stays.
  */
@@ -31,31 +32,43 @@ export async function ingestPaths(
   paths: readonly string[],
   options: IngestOptions,
 ): Promise<IngestReport> {
+  await using sources = openImageSources();
+  return ingestFrom(ports, sources, paths, options);
+}
+
+/** {@link ingestPaths} from the sources given. */
+export async function ingestFrom(
+  ports: Ports,
+  sources: ImageSource,
+  paths: readonly string[],
+  options: IngestOptions,
+): Promise<IngestReport> {
   const { workers = 1, signal, dryRun = false } = options;
   checkWorkers(workers);
-  const roots = await openRoots(paths);
+  const roots = await openRoots(sources, paths);
   const pruned = options.prune === true ? foldersOf(roots) : [];
   const anyway = options.pruneAnyway === true;
-  for (const root of pruned) await checkPrune(ports, root, { anyway });
+  for (const root of pruned) await checkPrune(ports, sources, root, { anyway });
   const targets = await openTargets(ports, options, { create: !dryRun });
   const tally = createIngestTally({
-    total: await countImages(roots, signal),
+    total: await countImages(sources, roots, signal),
     warningsMax: WARNINGS_MAX,
     onProgress: options.onProgress,
   });
-  if (dryRun) return planIngest(ports, targets, { roots, pruned, options, tally });
+  if (dryRun) return planIngest(ports, targets, { sources, roots, pruned, options, tally });
 
-  await using session = new IngestSession(ports, targets, {
+  await using session = new IngestSession(ports, targets, sources, {
     workers,
     signal,
     retryFailed: options.retryFailed === true,
     onOutcome: tally.add,
     onRuns: tally.addRuns,
   });
-  await ingestAll(session, walked(roots, tally, signal), { width: workers + AHEAD, signal });
+  const files = walked(sources, roots, tally, signal);
+  await ingestAll(session, files, { width: workers + AHEAD, signal });
   for (const root of pruned) {
-    await checkPrune(ports, root, { anyway });
-    await deleteGone(session, goneSources(ports, root), signal);
+    await checkPrune(ports, sources, root, { anyway });
+    await deleteGone(session, goneSources(ports, sources, root), signal);
   }
   return tally.report();
 }
@@ -68,7 +81,7 @@ function checkWorkers(workers: number): void {
   );
 }
 
-function foldersOf(roots: readonly IngestRoot[]): readonly IngestRoot[] {
+function foldersOf(roots: readonly ImageRoot[]): readonly ImageRoot[] {
   const folders = roots.filter(({ kind }) => kind === "folder");
   if (folders.length > 0) return folders;
   throw new SiltError(
@@ -79,20 +92,22 @@ function foldersOf(roots: readonly IngestRoot[]): readonly IngestRoot[] {
 
 /** A first, cheap walk: names only. */
 async function countImages(
-  roots: readonly IngestRoot[],
+  sources: ImageSource,
+  roots: readonly ImageRoot[],
   signal: AbortSignal | undefined,
 ): Promise<number> {
   let count = 0;
-  for await (const _ of walkImages(roots, { signal, onDenied: () => {} })) count += 1;
+  for await (const _ of sources.walk(roots, { signal, onDenied: () => {} })) count += 1;
   return count;
 }
 
 function walked(
-  roots: readonly IngestRoot[],
+  sources: ImageSource,
+  roots: readonly ImageRoot[],
   tally: IngestTally,
   signal: AbortSignal | undefined,
 ): AsyncIterable<ImageFile> {
-  return walkImages(roots, {
+  return sources.walk(roots, {
     signal,
     onDenied: (folder, message) => tally.warn(folder, `left out: ${message}`),
   });

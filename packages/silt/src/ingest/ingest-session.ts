@@ -5,16 +5,19 @@
  */
 import { isSiltError, type Ports, type RegisteredRun, SiltError } from "@silt/core";
 import { createExtractPool, type ExtractPool } from "./extract-pool.ts";
+import type { ImageFile, ImageSource } from "./image-source.ts";
 import type { IngestTargets } from "./open-targets.ts";
 import { type PrepareContext, prepareSource } from "./prepare-source.ts";
 import { countItems, registerChanges, TRANSACTION_ITEMS_MAX } from "./register-changes.ts";
 import { createRunStandings } from "./run-standing.ts";
 import { countRecords, type SourceChange } from "./source-change.ts";
 import { outcomeOf, type SourceOutcome } from "./source-outcome.ts";
-import type { ImageFile } from "./walk-images.ts";
 
 export interface SessionOptions {
+  /** Threads of the session's own. */
   readonly workers: number;
+  /** Threads that outlive the session, instead of its own; whoever made them ends them. */
+  readonly pool?: ExtractPool | undefined;
   readonly retryFailed: boolean;
   /** Ends the threads; what was gathered can still be flushed. */
   readonly signal?: AbortSignal | undefined;
@@ -49,14 +52,22 @@ export class IngestSession implements AsyncDisposable {
   #timer: AbortController | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(ports: Ports, targets: IngestTargets, options: SessionOptions) {
+  constructor(ports: Ports, targets: IngestTargets, sources: ImageSource, options: SessionOptions) {
     const { workers, signal, retryFailed } = options;
     this.#ports = ports;
     this.#targets = targets;
     this.#options = options;
-    this.#pool = createExtractPool({ workers, signal });
+    this.#pool = options.pool ?? createExtractPool({ workers, signal });
     const standings = createRunStandings(ports);
-    this.#context = { ports, targets, pool: this.#pool, standings, retryFailed, signal };
+    this.#context = {
+      ports,
+      targets,
+      sources,
+      pool: this.#pool,
+      standings,
+      retryFailed,
+      signal,
+    };
   }
 
   /**
@@ -99,7 +110,7 @@ export class IngestSession implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#timer?.abort();
-    await this.#pool[Symbol.asyncDispose]();
+    if (this.#options.pool === undefined) await this.#pool[Symbol.asyncDispose]();
   }
 
   /** Gathers the change, after what lies there when both don't fit into one transaction. */

@@ -42,6 +42,7 @@ export function createIngestTally(options: {
         counts.deleted += 1;
         return;
       case "failed":
+      case "denied":
         counts.failed += 1;
         failures.push({ source, reason: outcome.reason });
         return;

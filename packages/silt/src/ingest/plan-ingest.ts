@@ -1,30 +1,31 @@
 /** A dry run: every picture is looked at, nothing is read by OCR and nothing is written. */
 import type { Ports } from "@silt/core";
+import type { ImageRoot, ImageSource } from "./image-source.ts";
 import type { IngestOptions, IngestReport, PlannedSource } from "./ingest-report.ts";
 import type { IngestTally } from "./ingest-tally.ts";
 import type { IngestTargets } from "./open-targets.ts";
 import { lookAt } from "./prepare-source.ts";
 import { goneSources } from "./prune-sources.ts";
 import { createRunStandings } from "./run-standing.ts";
-import { type IngestRoot, walkImages } from "./walk-images.ts";
 
 export async function planIngest(
   ports: Ports,
   targets: IngestTargets,
   request: {
-    readonly roots: readonly IngestRoot[];
-    readonly pruned: readonly IngestRoot[];
+    readonly sources: ImageSource;
+    readonly roots: readonly ImageRoot[];
+    readonly pruned: readonly ImageRoot[];
     readonly options: IngestOptions;
     readonly tally: IngestTally;
   },
 ): Promise<IngestReport> {
-  const { roots, pruned, options, tally } = request;
+  const { sources, roots, pruned, options, tally } = request;
   const { signal, retryFailed = false } = options;
-  const context = { ports, targets, standings: createRunStandings(ports), retryFailed };
+  const context = { ports, targets, sources, standings: createRunStandings(ports), retryFailed };
   const onDenied = (folder: string, message: string) => tally.warn(folder, `left out: ${message}`);
   const plan: PlannedSource[] = [];
   const seen = new Set<string>();
-  for await (const file of walkImages(roots, { signal, onDenied })) {
+  for await (const file of sources.walk(roots, { signal, onDenied })) {
     const source = file.uri;
     if (seen.has(source)) continue;
     seen.add(source);
@@ -41,7 +42,7 @@ export async function planIngest(
     }
   }
   for (const root of pruned) {
-    for await (const { uri } of goneSources(ports, root))
+    for await (const { uri } of goneSources(ports, sources, root))
       plan.push({ source: uri, action: "gone" });
   }
   return { ...tally.report(), total: plan.filter(({ action }) => action !== "gone").length, plan };

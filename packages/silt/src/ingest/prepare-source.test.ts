@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type TemporaryStore, temporaryStore } from "../temporary-store.fixture.ts";
 import { canaryGetsThrough } from "./canary-picture.ts";
 import { createExtractPool, type ExtractPool } from "./extract-pool.ts";
+import { folderSource } from "./folder-source.ts";
 import { openTargets } from "./open-targets.ts";
 import { type PictureFolder, pictureFolder } from "./pictures.fixture.ts";
 import { type PrepareContext, prepareSource } from "./prepare-source.ts";
@@ -24,7 +25,8 @@ async function contextWith(pool: ExtractPool): Promise<PrepareContext> {
   const { ports } = temporary.store.context;
   const targets = await openTargets(ports, { pipeline: "image" }, { create: true });
   const standings = createRunStandings(ports);
-  return { ports, targets, pool, standings, retryFailed: false, signal: undefined };
+  const sources = folderSource;
+  return { ports, targets, sources, pool, standings, retryFailed: false, signal: undefined };
 }
 
 /** A pool whose engine can't get past some pictures. */

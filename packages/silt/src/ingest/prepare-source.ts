@@ -1,20 +1,20 @@
 /** From the name of a source to what has to be registered: guard, then source, then judgement, then extraction. */
 import { type Guard, isSiltError, type Ports, reasonOf, SiltError } from "@silt/core";
-import { parseSidecar } from "@silt/embed";
+import { parseSidecar, type Sidecar } from "@silt/embed";
 import { canaryGetsThrough } from "./canary-picture.ts";
 import type { ExtractPool } from "./extract-pool.ts";
+import type { ImageFile, ImageSource, SidecarRead, SourceRead } from "./image-source.ts";
 import { judgeSource, type SourceJudgement } from "./judge-source.ts";
 import type { IngestTargets } from "./open-targets.ts";
-import { readSource, SIDECAR_ENDING, type SourceRead } from "./read-source.ts";
 import type { RunStandings } from "./run-standing.ts";
 import { extractionOf, type SourceChange } from "./source-change.ts";
 import type { SourceOutcome } from "./source-outcome.ts";
 import { IMAGE_FAMILY } from "./source-uri.ts";
-import type { ImageFile } from "./walk-images.ts";
 
 export interface PrepareContext {
   readonly ports: Ports;
   readonly targets: IngestTargets;
+  readonly sources: ImageSource;
   readonly pool: ExtractPool;
   readonly standings: RunStandings;
   readonly retryFailed: boolean;
@@ -35,7 +35,7 @@ export type PreparedSource =
 export interface LookedAt {
   readonly guard: Guard | undefined;
   readonly read: SourceRead;
-  /** Undefined when the file may not be read. */
+  /** Undefined when the picture may not be read. */
   readonly judgement: SourceJudgement | undefined;
 }
 
@@ -44,9 +44,9 @@ export async function lookAt(
   context: Omit<PrepareContext, "pool" | "signal">,
   file: ImageFile,
 ): Promise<LookedAt> {
-  const { ports, targets, standings, retryFailed } = context;
+  const { ports, targets, sources, standings, retryFailed } = context;
   const guard = await ports.log.readGuard({ uri: file.uri, family: IMAGE_FAMILY });
-  const read = await readSource(file.path);
+  const read = await sources.read(file.uri);
   if (read.outcome === "denied") return { guard, read, judgement: undefined };
   const judgement = judgeSource({
     guard,
@@ -68,7 +68,7 @@ export async function prepareSource(
   const { guard, read, judgement } = await lookAt(context, file);
   const settled = (outcome: SourceOutcome): PreparedSource => ({ prepared: "outcome", outcome });
   if (read.outcome === "denied") {
-    return settled({ source, outcome: "failed", reason: read.reason });
+    return settled({ source, outcome: "denied", reason: read.reason });
   }
   switch (judgement?.verdict) {
     case "unchanged":
@@ -134,7 +134,7 @@ async function extractNow(
   { bytes, sidecar }: Extract<SourceRead, { outcome: "read" }>,
 ) {
   const start = performance.now();
-  const { context, metadata } = readSidecar(file, sidecar);
+  const { context, metadata } = readSidecar(sidecar);
   const { pipeline, textEmbedder, imageEmbedder } = targets;
   const image = await pool.extract({
     uri: file.uri,
@@ -150,12 +150,12 @@ async function extractNow(
   return extractionOf(targets, image, bytes.byteLength);
 }
 
-function readSidecar(file: ImageFile, sidecar: Uint8Array | undefined) {
+function readSidecar(sidecar: SidecarRead | undefined): Sidecar {
   if (sidecar === undefined) return { metadata: {} };
-  const name = `${file.path}${SIDECAR_ENDING}`;
+  const { name, bytes } = sidecar;
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(sidecar);
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
     throw new SiltError("invalid", `Cannot read "${name}": it is not UTF-8`, { cause: error });
   }

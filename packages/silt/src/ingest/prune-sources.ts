@@ -1,10 +1,8 @@
 /** Sources that are gone: found by their guards, deleted only while that is plausible, each looked at again. */
-import { pathToFileURL } from "node:url";
 import { type Guard, type Ports, SiltError } from "@silt/core";
-import { isGone } from "./read-source.ts";
+import type { ImageFile, ImageRoot, ImageSource } from "./image-source.ts";
 import { createRunStandings } from "./run-standing.ts";
-import { IMAGE_FAMILY, isOfThisHost, pathOfUri } from "./source-uri.ts";
-import { type ImageFile, type IngestRoot, walkImages } from "./walk-images.ts";
+import { IMAGE_FAMILY } from "./source-uri.ts";
 
 /** What the guards say about one folder. */
 export interface PruneCount {
@@ -16,11 +14,14 @@ const GUARDS_PAGE = 500;
 /** More than this share gone looks like an unmounted disk rather than like tidying. */
 const GONE_SHARE_MAX = 0.5;
 
-/** Sources under the folder that were read on this machine and whose files are gone. */
-export async function* goneSources(ports: Ports, root: IngestRoot): AsyncGenerator<ImageFile> {
-  for await (const guard of guardsUnder(ports, root)) {
-    const file = fileOf(guard);
-    if (file !== undefined && (await isGone(file.path))) yield file;
+/** Sources under the folder that were read from here and are gone. */
+export async function* goneSources(
+  ports: Ports,
+  sources: ImageSource,
+  root: ImageRoot,
+): AsyncGenerator<ImageFile> {
+  for await (const { uri, root: found } of guardsUnder(ports, sources, root)) {
+    if (await sources.isGone(uri)) yield { uri, root: found ?? root.path };
   }
 }
 
@@ -30,14 +31,15 @@ export async function* goneSources(ports: Ports, root: IngestRoot): AsyncGenerat
  */
 export async function checkPrune(
   ports: Ports,
-  root: IngestRoot,
+  sources: ImageSource,
+  root: ImageRoot,
   { anyway }: { readonly anyway: boolean },
 ): Promise<void> {
-  const { known, gone } = await countGone(ports, root);
+  const { known, gone } = await countGone(ports, sources, root);
   if (gone === 0) return;
   const refuse = (state: string) =>
     new SiltError("invalid", `Cannot prune "${root.path}": ${state}`, { details: { known, gone } });
-  if (await isWithoutImages(root)) {
+  if (await isWithoutImages(sources, root)) {
     throw refuse(
       `it holds no picture, though ${known} are known; is a disk missing? Nothing was deleted`,
     );
@@ -49,33 +51,35 @@ export async function checkPrune(
   }
 }
 
-async function countGone(ports: Ports, root: IngestRoot): Promise<PruneCount> {
+async function countGone(ports: Ports, sources: ImageSource, root: ImageRoot): Promise<PruneCount> {
   let known = 0;
   let gone = 0;
-  for await (const guard of guardsUnder(ports, root)) {
-    const file = fileOf(guard);
-    if (file === undefined) continue;
+  for await (const { uri } of guardsUnder(ports, sources, root)) {
     known += 1;
-    if (await isGone(file.path)) gone += 1;
+    if (await sources.isGone(uri)) gone += 1;
   }
   return { known, gone };
 }
 
-async function isWithoutImages(root: IngestRoot): Promise<boolean> {
-  for await (const _ of walkImages([root], { onDenied: () => {} })) return false;
+async function isWithoutImages(sources: ImageSource, root: ImageRoot): Promise<boolean> {
+  for await (const _ of sources.walk([root], { onDenied: () => {} })) return false;
   return true;
 }
 
-/** Guards with something to delete, of files under the folder that this machine read. */
-async function* guardsUnder(ports: Ports, root: IngestRoot): AsyncGenerator<Guard> {
-  const prefix = `${pathToFileURL(root.path).href.replace(/\/$/, "")}/`;
+/** Guards with something to delete, of pictures under the folder that were read from here. */
+async function* guardsUnder(
+  ports: Ports,
+  sources: ImageSource,
+  root: ImageRoot,
+): AsyncGenerator<Guard> {
+  const prefix = `${root.uri}/`;
   const standings = createRunStandings(ports);
   let after = prefix;
   for (;;) {
     const page = await ports.log.listGuards(IMAGE_FAMILY, { after, limit: GUARDS_PAGE });
     for (const guard of page) {
       if (!guard.uri.startsWith(prefix)) return;
-      if (!isOfThisHost(guard.root)) continue;
+      if (!sources.isOwn(guard)) continue;
       const isKnown = guard.sourceDigest !== null || guard.failure !== null;
       // A deletion that was rolled back, or excluded, has brought the records back.
       if (isKnown || !(await standings.allStand(guard))) yield guard;
@@ -84,9 +88,4 @@ async function* guardsUnder(ports: Ports, root: IngestRoot): AsyncGenerator<Guar
     if (last === undefined || page.length < GUARDS_PAGE) return;
     after = last.uri;
   }
-}
-
-function fileOf({ uri, root }: Guard): ImageFile | undefined {
-  const path = pathOfUri(uri);
-  return path === undefined || root === null ? undefined : { path, uri, root };
 }

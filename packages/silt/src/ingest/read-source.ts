@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { reasonOf, SiltError, sha256Of } from "@silt/core";
 import { IMAGE_BYTES_MAX } from "@silt/embed";
+import type { SourceRead } from "./image-source.ts";
 
 export const SIDECAR_ENDING = ".json";
 const SIDECAR_BYTES_MAX = 1024 * 1024;
@@ -11,33 +12,25 @@ const ABSENT_CODES = ["ENOENT", "ENOTDIR"];
 /** What is wrong with this one file; anything else is the disk's or the system's trouble. */
 const DENIED_CODES = ["EACCES", "EPERM", "ELOOP", "ENAMETOOLONG"];
 
-export type SourceRead =
-  | {
-      readonly outcome: "read";
-      /** SHA-256 over the picture, or over the hashes of picture and sidecar. */
-      readonly digest: string;
-      readonly bytes: Uint8Array;
-      /** Undefined without a sidecar. */
-      readonly sidecar: Uint8Array | undefined;
-    }
-  /** Nobody needs to look inside to know that it can't be ingested. */
-  | { readonly outcome: "unfit"; readonly digest: string; readonly reason: string }
-  /** The file may not be read, so that nothing is known of it. */
-  | { readonly outcome: "denied"; readonly reason: string }
-  | { readonly outcome: "gone" };
-
 /** Reads a picture with its sidecar. Throws `unavailable` when the disk fails. */
 export async function readSource(path: string): Promise<SourceRead> {
   try {
     const image = await readBounded(path, IMAGE_BYTES_MAX);
     if (image === undefined) return { outcome: "gone" };
-    const sidecar = await readBounded(`${path}${SIDECAR_ENDING}`, SIDECAR_BYTES_MAX);
+    const name = `${path}${SIDECAR_ENDING}`;
+    const sidecar = await readBounded(name, SIDECAR_BYTES_MAX);
     const digest = digestOf(image.sha256, sidecar?.sha256);
-    const tooLarge = image.bytes === undefined || (sidecar && sidecar.bytes === undefined);
-    if (image.bytes === undefined || tooLarge) {
-      return { outcome: "unfit", digest, reason: tooLargeReason(image, sidecar) };
+    const unfit = (what: string, size: number, bytesMax: number): SourceRead => ({
+      outcome: "unfit",
+      digest,
+      reason: tooLargeReason(what, size, bytesMax),
+    });
+    if (image.bytes === undefined) return unfit("picture", image.size, IMAGE_BYTES_MAX);
+    if (sidecar === undefined) {
+      return { outcome: "read", digest, bytes: image.bytes, sidecar: undefined };
     }
-    return { outcome: "read", digest, bytes: image.bytes, sidecar: sidecar?.bytes };
+    if (sidecar.bytes === undefined) return unfit("sidecar", sidecar.size, SIDECAR_BYTES_MAX);
+    return { outcome: "read", digest, bytes: image.bytes, sidecar: { name, bytes: sidecar.bytes } };
   } catch (error) {
     const reason = `Cannot read "${path}": ${reasonOf(error)}`;
     if (isDenied(error)) return { outcome: "denied", reason };
@@ -97,15 +90,13 @@ async function hashFile(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-function digestOf(image: string, sidecar: string | undefined): string {
+/** Of a picture and what is told about it, by their SHA-256. */
+export function digestOf(image: string, sidecar: string | undefined): string {
   return sidecar === undefined ? image : sha256Of(`${image}\n${sidecar}`);
 }
 
-function tooLargeReason(image: BoundedFile, sidecar: BoundedFile | undefined): string {
-  const [what, size, bytesMax] =
-    image.bytes === undefined
-      ? ["picture", image.size, IMAGE_BYTES_MAX]
-      : ["sidecar", sidecar?.size, SIDECAR_BYTES_MAX];
+/** Why something so large is not even looked at. */
+export function tooLargeReason(what: string, size: number, bytesMax: number): string {
   return `Cannot ingest it: the ${what} has ${size} bytes, expected at most ${bytesMax}`;
 }
 

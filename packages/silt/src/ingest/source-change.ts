@@ -6,9 +6,9 @@ import {
   type VectorField,
 } from "@silt/core";
 import type { PackedImage } from "./extract-worker.ts";
+import type { ImageFile } from "./image-source.ts";
 import { IMAGE_COLLECTIONS, type ImageCollection, type IngestTargets } from "./open-targets.ts";
 import { IMAGE_FAMILY } from "./source-uri.ts";
-import type { ImageFile } from "./walk-images.ts";
 
 /** What a picture became, checked against the collections. */
 export interface Extraction {

@@ -12,6 +12,8 @@ export type SourceOutcome =
     }
   | { readonly source: string; readonly outcome: "unchanged" | "deleted" }
   | { readonly source: string; readonly outcome: "failed"; readonly reason: string }
+  /** It may not be read: nothing is known of it, and nothing was changed. */
+  | { readonly source: string; readonly outcome: "denied"; readonly reason: string }
   /** It is gone and was never known. */
   | { readonly source: string; readonly outcome: "nothing" };
 

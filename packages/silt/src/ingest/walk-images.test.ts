@@ -1,8 +1,11 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openRoots, walkImages } from "./walk-images.ts";
+import { folderSource } from "./folder-source.ts";
+import { openRoots } from "./image-sources.ts";
+import { walkImages } from "./walk-images.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -18,9 +21,12 @@ function touch(...names: readonly string[]): void {
 }
 
 async function walked(...paths: readonly string[]): Promise<readonly string[]> {
-  const roots = await openRoots(paths.map((path) => join(folder, path)));
+  const roots = await openRoots(
+    folderSource,
+    paths.map((path) => join(folder, path)),
+  );
   const files = await Array.fromAsync(walkImages(roots));
-  return files.map(({ path }) => relative(folder, path));
+  return files.map(({ uri }) => relative(folder, fileURLToPath(uri)));
 }
 
 describe("walkImages()", () => {
@@ -53,6 +59,6 @@ describe("walkImages()", () => {
       kind: "invalid",
       message: expect.stringContaining("it is no picture"),
     });
-    await expect(openRoots([])).rejects.toMatchObject({ kind: "invalid" });
+    await expect(openRoots(folderSource, [])).rejects.toMatchObject({ kind: "invalid" });
   });
 });

@@ -5,33 +5,13 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { reasonOf, SiltError } from "@silt/core";
 import { isImageName } from "@silt/embed";
+import type { ImageFile, ImageRoot, WalkOptions } from "./image-source.ts";
 import { isAbsent, isDenied } from "./read-source.ts";
 import { rootOf } from "./source-uri.ts";
 
-/** A path that a caller gave, checked. */
-export interface IngestRoot {
-  readonly kind: "folder" | "file";
-  /** Real. */
-  readonly path: string;
-}
-
-export interface ImageFile {
-  /** Real: the file itself, whatever links lead to it. */
-  readonly path: string;
-  readonly uri: string;
-  /** Host and folder that it was found under. */
-  readonly root: string;
-}
-
 /** A picture by its real path, found under a folder. */
 export function imageFile(path: string, folder: string): ImageFile {
-  return { path, uri: pathToFileURL(path).href, root: rootOf(folder) };
-}
-
-export interface WalkOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Told of a folder that may not be read; without it that is thrown. */
-  readonly onDenied?: ((folder: string, reason: string) => void) | undefined;
+  return { uri: pathToFileURL(path).href, root: rootOf(folder) };
 }
 
 interface Walk {
@@ -43,21 +23,15 @@ interface Walk {
 const SORTED_NAMES_MAX = 100_000;
 
 /** Throws `invalid` for a path that doesn't exist, and for a file that is no picture by its name. */
-export async function openRoots(paths: readonly string[]): Promise<readonly IngestRoot[]> {
-  if (paths.length === 0) {
-    throw new SiltError("invalid", "Cannot ingest: no path is given, expected pictures or folders");
-  }
-  return Promise.all(paths.map(openRoot));
-}
-
-async function openRoot(path: string): Promise<IngestRoot> {
+export async function openRoot(path: string): Promise<ImageRoot> {
   const refuse = (state: string, cause?: unknown) =>
     new SiltError("invalid", `Cannot ingest "${path}": ${state}`, { cause });
   try {
     const real = await realpath(resolve(path));
     const info = await stat(real);
-    if (info.isDirectory()) return { kind: "folder", path: real };
-    if (info.isFile() && isImageName(real)) return { kind: "file", path: real };
+    const root = { path: real, uri: pathToFileURL(real).href.replace(/\/$/, "") };
+    if (info.isDirectory()) return { kind: "folder", ...root };
+    if (info.isFile() && isImageName(real)) return { kind: "file", ...root };
     throw refuse("it is no picture, expected a folder, PNG, JPEG, WebP, GIF, TIFF or AVIF");
   } catch (error) {
     if (error instanceof SiltError) throw error;
@@ -70,7 +44,7 @@ async function openRoot(path: string): Promise<IngestRoot> {
  * file that several paths lead to may come more than once.
  */
 export async function* walkImages(
-  roots: readonly IngestRoot[],
+  roots: readonly ImageRoot[],
   { signal, onDenied }: WalkOptions = {},
 ): AsyncGenerator<ImageFile, void> {
   const walk: Walk = { seen: new Set(), onDenied };

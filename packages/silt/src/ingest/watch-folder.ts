@@ -19,13 +19,15 @@ import {
 import type { PipelineKind } from "@silt/embed";
 import { compactCollection } from "../compact-store.ts";
 import { type ChangedPaths, createChangedPaths } from "./changed-paths.ts";
+import { folderSource } from "./folder-source.ts";
+import type { ImageRoot } from "./image-source.ts";
 import { IngestSession } from "./ingest-session.ts";
 import { observeFolder } from "./observe-folder.ts";
 import { IMAGE_COLLECTIONS, openTargets } from "./open-targets.ts";
 import { checkPrune, goneSources } from "./prune-sources.ts";
 import type { SourceOutcome } from "./source-outcome.ts";
 import { realPathOf } from "./source-uri.ts";
-import { type IngestRoot, imageFile, openRoots, walkImages } from "./walk-images.ts";
+import { imageFile, openRoot, walkImages } from "./walk-images.ts";
 
 export type WatchEvent =
   /** Everything that happened before is dealt with, and nothing from now on is missed. */
@@ -67,7 +69,7 @@ const PASSING_KINDS: readonly SiltErrorKind[] = ["unavailable", "conflict"];
 
 interface Watch {
   readonly ports: Ports;
-  readonly root: IngestRoot;
+  readonly root: ImageRoot;
   readonly options: WatchOptions;
   readonly session: IngestSession;
   readonly changed: ChangedPaths;
@@ -92,7 +94,7 @@ export async function watchFolder(
     onTrouble: (reason) => onEvent({ event: "failed", reason }),
   });
   let isReady = false;
-  await using session = new IngestSession(ports, targets, {
+  await using session = new IngestSession(ports, targets, folderSource, {
     workers: 1,
     retryFailed: false,
     signal,
@@ -115,9 +117,9 @@ export async function watchFolder(
   await session.flush();
 }
 
-async function openFolder(folder: string): Promise<IngestRoot> {
-  const [root] = await openRoots([folder]);
-  if (root?.kind === "folder") return root;
+async function openFolder(folder: string): Promise<ImageRoot> {
+  const root = await openRoot(folder);
+  if (root.kind === "folder") return root;
   throw new SiltError("invalid", `Cannot watch "${folder}": it is a file, expected a folder`);
 }
 
@@ -147,8 +149,8 @@ async function lookAtAll(watch: Watch): Promise<void> {
     await session.ingest(file, { mayDelete: false });
   }
   try {
-    await checkPrune(ports, root, { anyway: false });
-    for await (const file of goneSources(ports, root)) {
+    await checkPrune(ports, folderSource, root, { anyway: false });
+    for await (const file of goneSources(ports, folderSource, root)) {
       await session.ingest(file, { mayDelete: true });
     }
   } catch (error) {
@@ -228,6 +230,7 @@ function tell(outcome: SourceOutcome, onEvent: WatchOptions["onEvent"]): void {
       onEvent({ event: "ingested", source, ...outcome.records });
       break;
     case "failed":
+    case "denied":
       onEvent({ event: "failed", source, reason: outcome.reason });
       break;
     case "unchanged":

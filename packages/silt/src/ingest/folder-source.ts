@@ -1,0 +1,20 @@
+import { SiltError } from "@silt/core";
+import type { ImageSource } from "./image-source.ts";
+import { isGone, readSource } from "./read-source.ts";
+import { isOfThisHost, pathOfUri } from "./source-uri.ts";
+import { openRoot, walkImages } from "./walk-images.ts";
+
+/** Files and folders of this machine, by `file://`. A file `<image>.json` beside an image tells about it. */
+export const folderSource: ImageSource = {
+  openRoot,
+  walk: walkImages,
+  read: async (uri) => readSource(pathOf(uri)),
+  isGone: async (uri) => isGone(pathOf(uri)),
+  isOwn: ({ uri, root }) => pathOfUri(uri) !== undefined && isOfThisHost(root),
+};
+
+function pathOf(uri: string): string {
+  const path = pathOfUri(uri);
+  if (path !== undefined) return path;
+  throw new SiltError("invalid", `Cannot read "${uri}": it names no file of this machine`);
+}

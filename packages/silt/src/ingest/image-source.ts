@@ -1,0 +1,59 @@
+/** Where pictures come from: files of this machine, or objects of S3. */
+
+/** A picture by its name. What lies there is asked of its source each time. */
+export interface ImageFile {
+  /** Canonical: what records, guards and reports call it. */
+  readonly uri: string;
+  /** Where it was found: host and folder, or bucket and prefix. */
+  readonly root: string;
+}
+
+/** A place that a caller named, checked. */
+export interface ImageRoot {
+  readonly kind: "folder" | "file";
+  /** For people: the real path, or `s3://bucket/prefix`. */
+  readonly path: string;
+  /** Pictures in a folder have this and a "/" before their names. */
+  readonly uri: string;
+}
+
+export interface WalkOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Told of a folder that may not be read; without it that is thrown. */
+  readonly onDenied?: ((folder: string, reason: string) => void) | undefined;
+}
+
+export type SourceRead =
+  | {
+      readonly outcome: "read";
+      /** SHA-256 over the picture, or over the hashes of picture and sidecar. */
+      readonly digest: string;
+      readonly bytes: Uint8Array;
+      /** Undefined without one. */
+      readonly sidecar: SidecarRead | undefined;
+    }
+  /** Nobody needs to look inside to know that it can't be ingested. */
+  | { readonly outcome: "unfit"; readonly digest: string; readonly reason: string }
+  /** It may not be read, so that nothing is known of it. */
+  | { readonly outcome: "denied"; readonly reason: string }
+  | { readonly outcome: "gone" };
+
+/** What the owner of a picture tells about it: JSON. */
+export interface SidecarRead {
+  /** For messages. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Every method throws `unavailable` when disk or service fail: then nothing is known. */
+export interface ImageSource {
+  /** Throws `invalid` for a place that doesn't exist, and for what is no picture by its name. */
+  openRoot(place: string): Promise<ImageRoot>;
+  /** The pictures of these roots, in a stable order; one that several roots lead to may come again. */
+  walk(roots: readonly ImageRoot[], options?: WalkOptions): AsyncIterable<ImageFile>;
+  read(uri: string): Promise<SourceRead>;
+  /** True only when there is surely no such picture. */
+  isGone(uri: string): Promise<boolean>;
+  /** False when it was last read from elsewhere, e.g. from the same path of another host. */
+  isOwn(file: { readonly uri: string; readonly root: string | null }): boolean;
+}
