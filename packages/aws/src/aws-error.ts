@@ -62,6 +62,9 @@ const DAMAGED = [
   "XAmzContentChecksumMismatch",
   "XAmzContentSHA256Mismatch",
 ];
+/** How the SDK says that the body of an answer has another checksum than its headers. */
+const DAMAGED_ON_ARRIVAL = /^Checksum mismatch: /;
+const NO_REGION = /^Region is missing/;
 const BUSY = [
   "BandwidthLimitExceeded",
   "ConditionalRequestConflict",
@@ -133,6 +136,11 @@ export function isDenied(error: unknown): boolean {
   );
 }
 
+/** Nobody is known to the service: none was asked as, or credentials that are wrong or too old. */
+export function isNotLoggedIn(error: unknown): boolean {
+  return hasName(error, ...NOT_LOGGED_IN) || statusOf(error) === HTTP_UNAUTHORIZED;
+}
+
 /** Throttled, timed out, cut off, or a failure of the service: the same call may succeed later. */
 export function isTransient(error: unknown): boolean {
   const { code, $retryable, $response } = (error ?? {}) as SdkError;
@@ -152,8 +160,8 @@ export function isTransient(error: unknown): boolean {
  */
 export function awsError(action: string, subject: string, cause: unknown): SiltError {
   if (cause instanceof SiltError) return cause;
-  const [kind, what] = meaningOf(cause);
-  return new SiltError(kind, `Cannot ${action} "${subject}": ${what}`, { cause });
+  const { kind, state } = meaningOf(cause);
+  return new SiltError(kind, `Cannot ${action} "${subject}": ${state}`, { cause });
 }
 
 /**
@@ -177,33 +185,39 @@ export async function callAws<Result>(
   }
 }
 
-function meaningOf(error: unknown): readonly [SiltErrorKind, string] {
+/** Kind and state of a failed call, for whoever words the message around it. */
+export function meaningOf(error: unknown): {
+  readonly kind: SiltErrorKind;
+  readonly state: string;
+} {
   const said = `${nameOf(error)}: ${reasonOf(error)}`;
   const named = (names: readonly string[]) => hasName(error, ...names);
-  if (named(DAMAGED)) {
-    return ["corrupt", `what arrived is not what was sent (${said}); nothing was stored`];
+  const meaning = (kind: SiltErrorKind, state: string) => ({ kind, state });
+  if (named(DAMAGED) || DAMAGED_ON_ARRIVAL.test(reasonOf(error))) {
+    return meaning("corrupt", `what arrived is not what was sent (${said})`);
   }
-  if (named(NO_BUCKET)) return ["invalid", missing("bucket", said)];
-  if (named(NO_TABLE)) return ["invalid", missing("table", said)];
-  if (named(NO_QUEUE)) return ["invalid", missing("queue", said)];
-  if (named(WRONG_REGION) || /^Region is missing/.test(reasonOf(error))) {
-    return ["invalid", `the region is missing or wrong (${said}); set AWS_REGION to where it lies`];
+  if (named(NO_BUCKET)) return meaning("invalid", missing("bucket", said));
+  if (named(NO_TABLE)) return meaning("invalid", missing("table", said));
+  if (named(NO_QUEUE)) return meaning("invalid", missing("queue", said));
+  if (named(WRONG_REGION) || NO_REGION.test(reasonOf(error))) {
+    const state = `the region is missing or wrong (${said}); set AWS_REGION to where it lies`;
+    return meaning("invalid", state);
   }
   if (named(WRONG_CLOCK)) {
-    return ["unavailable", `this machine's clock is wrong (${said}); set it and try again`];
+    const state = `this machine's clock is wrong (${said}); set it and try again`;
+    return meaning("unavailable", state);
   }
-  if (named(NOT_LOGGED_IN)) {
-    return [
-      "unavailable",
-      `no valid credentials (${said}); log in (aws sso login, aws configure) or give others`,
-    ];
+  if (isNotLoggedIn(error)) {
+    const state = `no valid credentials (${said}); log in (aws sso login, aws configure) or give others`;
+    return meaning("unavailable", state);
   }
   if (named(["InvalidObjectState"])) {
-    return ["unavailable", `it is archived (${said}); restore it to a class that can be read`];
+    const state = `it is archived (${said}); restore it to a class that can be read`;
+    return meaning("unavailable", state);
   }
-  if (isDenied(error)) return ["unavailable", `access denied (${said}); ${grantOf(said)}`];
-  if (isTransient(error)) return ["unavailable", `${said}; try again`];
-  return ["internal", said];
+  if (isDenied(error)) return meaning("unavailable", `access denied (${said}); ${grantOf(said)}`);
+  if (isTransient(error)) return meaning("unavailable", `${said}; try again`);
+  return meaning("internal", said);
 }
 
 function missing(what: string, said: string): string {

@@ -7,7 +7,6 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   type GetObjectCommandOutput,
-  HeadObjectCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
 import {
@@ -31,15 +30,14 @@ import {
   type S3Limits,
   s3ReadError,
 } from "./s3-context.ts";
-import { type ListPage, listBucket, wholeSeconds } from "./s3-list-objects.ts";
+import { headKey } from "./s3-head-key.ts";
+import { type ListPage, listBucket } from "./s3-list-objects.ts";
 import { putObject } from "./s3-put-object.ts";
 import { readObject } from "./s3-read-object.ts";
 
 /** Answers of one get whose body may break; each is asked for again. */
 const BREAKS_MAX = 8;
 const HTTP_NOT_MODIFIED = 304;
-const HTTP_NOT_FOUND = 404;
-const HTTP_RANGE = 416;
 
 export interface S3ObjectStoreOptions {
   readonly client: S3Client;
@@ -132,34 +130,12 @@ async function foundOf(name: string, answer: GetObjectCommandOutput): Promise<Ge
 }
 
 async function headObject(context: S3Context, key: string): Promise<HeadOutcome> {
-  const name = nameInS3(context, key);
-  const where = { Bucket: context.bucket, Key: bucketKey(context, key) };
+  const whole = bucketKey(context, key);
   try {
-    const { ContentLength, LastModified } = await context.client.send(new HeadObjectCommand(where));
-    const bytes = ContentLength ?? 0;
-    return { outcome: "found", bytes, modifiedAtMs: wholeSeconds(LastModified) };
+    return await headKey(context.client, context.bucket, whole);
   } catch (error) {
-    if (statusOf(error) !== HTTP_NOT_FOUND) throw s3ReadError("look at", name, error);
+    throw s3ReadError("look at", nameInS3(context, key), error);
   }
-  return absentUnlessBucketIs(context, where, name);
-}
-
-/** A HEAD has no body that could tell a missing key from a missing bucket; a GET does. */
-async function absentUnlessBucketIs(
-  { client }: S3Context,
-  where: { readonly Bucket: string; readonly Key: string },
-  name: string,
-): Promise<HeadOutcome> {
-  let answer: GetObjectCommandOutput;
-  try {
-    answer = await client.send(new GetObjectCommand({ ...where, Range: "bytes=0-0" }));
-  } catch (error) {
-    // 416: it is there now, and empty. At the moment of the first question it was absent.
-    if (hasName(error, "NoSuchKey") || statusOf(error) === HTTP_RANGE) return { outcome: "absent" };
-    throw s3ReadError("look at", name, error);
-  }
-  stopBody(answer);
-  return { outcome: "absent" };
 }
 
 async function listObjects(

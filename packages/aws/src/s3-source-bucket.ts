@@ -1,0 +1,122 @@
+/**
+ * A bucket that others upload to: what is ingested from it, read only. A key is read as its newest
+ * version. What is absent has records that will be deleted, so it is told apart with care from what
+ * is denied, and a bucket that is not there is neither.
+ */
+import { createHash } from "node:crypto";
+import { GetObjectCommand, type GetObjectCommandOutput, type S3Client } from "@aws-sdk/client-s3";
+import { type ListedObject, SiltError } from "@silt/core";
+import { awsError, hasName, isDenied, isNotLoggedIn, isTransient, meaningOf } from "./aws-error.ts";
+import { bodyOf } from "./s3-body.ts";
+import { headKey } from "./s3-head-key.ts";
+import { type ListPage, listBucket } from "./s3-list-objects.ts";
+
+export interface SourceDenied {
+  readonly outcome: "denied";
+  /** The end of a sentence, with what to grant. */
+  readonly reason: string;
+}
+
+export type SourceObject =
+  | {
+      readonly outcome: "found";
+      readonly bytes: Uint8Array;
+      /** User metadata, names in lower case; values as S3 gives them, RFC 2047 for what is not ASCII. */
+      readonly metadata: Readonly<Record<string, string>>;
+      readonly sha256: string;
+    }
+  /** Over `bytesMax`: hashed as it streamed by. */
+  | { readonly outcome: "too-large"; readonly size: number; readonly sha256: string }
+  | { readonly outcome: "absent" }
+  | SourceDenied;
+
+export type SourceHead =
+  | { readonly outcome: "found"; readonly bytes: number; readonly modifiedAtMs: number }
+  | { readonly outcome: "absent" }
+  | SourceDenied;
+
+/** All throw `unavailable` when S3 fails or nobody is logged in, `invalid` when the bucket is missing. */
+export interface S3SourceBucket {
+  read(key: string, options: { readonly bytesMax: number }): Promise<SourceObject>;
+  head(key: string): Promise<SourceHead>;
+  /** Keys under `prefix`, in the order of their bytes, after `after`, at most `limit`. */
+  list(prefix: string, page: ListPage): Promise<readonly ListedObject[]>;
+}
+
+/** Answers of one read whose body may break; the object is then read from its beginning. */
+const BREAKS_MAX = 4;
+
+/** Sources in an existing bucket. */
+export function createS3SourceBucket(client: S3Client, bucket: string): S3SourceBucket {
+  return {
+    read: (key, { bytesMax }) => readSource(client, bucket, key, bytesMax),
+    async head(key) {
+      try {
+        return await headKey(client, bucket, key);
+      } catch (error) {
+        return deniedOrThrow("look at", `s3://${bucket}/${key}`, error);
+      }
+    },
+    list: (prefix, page) => listBucket(client, bucket, prefix, page),
+  };
+}
+
+async function readSource(
+  client: S3Client,
+  bucket: string,
+  key: string,
+  bytesMax: number,
+): Promise<SourceObject> {
+  const name = `s3://${bucket}/${key}`;
+  for (let breaks = 0; ; breaks++) {
+    let answer: GetObjectCommandOutput;
+    try {
+      answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+    } catch (error) {
+      if (hasName(error, "NoSuchKey")) return { outcome: "absent" };
+      return deniedOrThrow("read", name, error);
+    }
+    try {
+      return await takeBody(name, answer, bytesMax);
+    } catch (error) {
+      // The SDK tries again until an answer begins; where its body breaks it is up to us.
+      if (breaks === BREAKS_MAX || !isTransient(error)) throw awsError("read", name, error);
+    }
+  }
+}
+
+async function takeBody(
+  name: string,
+  answer: GetObjectCommandOutput,
+  bytesMax: number,
+): Promise<SourceObject> {
+  const size = answer.ContentLength ?? Number.POSITIVE_INFINITY;
+  const hash = createHash("sha256");
+  const chunks: Uint8Array[] = [];
+  let read = 0;
+  for await (const chunk of bodyOf(answer)) {
+    hash.update(chunk);
+    read += chunk.byteLength;
+    if (size <= bytesMax) chunks.push(chunk);
+  }
+  if (read !== size) {
+    throw new SiltError(
+      "unavailable",
+      `Cannot read "${name}": ${read} bytes came, expected ${size}; try again`,
+    );
+  }
+  const sha256 = hash.digest("hex");
+  if (size > bytesMax) return { outcome: "too-large", size, sha256 };
+  const metadata = answer.Metadata ?? {};
+  return { outcome: "found", bytes: Buffer.concat(chunks), metadata, sha256 };
+}
+
+/** "Denied" is about this object; that nobody is logged in is about everything, and throws. */
+function deniedOrThrow(action: string, name: string, error: unknown): SourceDenied {
+  // Encrypted with a key that its owner keeps: nobody else can ever read it.
+  const sealed = hasName(error, "InvalidRequest");
+  if (isNotLoggedIn(error) || !(isDenied(error) || sealed)) throw awsError(action, name, error);
+  const advice =
+    "without s3:ListBucket a missing object looks denied too, so grant that beside s3:GetObject";
+  return { outcome: "denied", reason: `${meaningOf(error).state}; ${advice}` };
+}
