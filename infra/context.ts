@@ -1,0 +1,119 @@
+/** Settings from the command line (`-c name=value`) or `cdk.json`, checked before anything is built. */
+import type { App } from "aws-cdk-lib";
+import { RetentionDays } from "aws-cdk-lib/aws-logs";
+import { FUNCTION_NAMES } from "./silt-function.ts";
+import type { SiltSettings } from "./silt-stack.ts";
+
+export interface AppSettings extends Omit<SiltSettings, "code"> {
+  readonly stackName: string;
+  /** Deploys to an API server on this machine, with the credentials at hand. */
+  readonly local: boolean;
+  /** Bundles @xenova/transformers too, for collections with its embedders. */
+  readonly xenova: boolean;
+}
+
+const STACK_NAME = /^[A-Za-z][A-Za-z0-9-]{0,99}$/;
+const TEXTS = {
+  architecture: /^(?:arm64|x86_64)$/,
+  removal: /^(?:retain|destroy)$/,
+  uploadsPrefix: /^.*$/,
+  alarmTopicArn: /^arn:.+$/,
+} as const;
+/** Smallest and largest value that the service takes. */
+const NUMBERS = {
+  compactionDiskMb: [512, 10_240],
+  queryDiskMb: [512, 10_240],
+  compactionWindowSeconds: [0, 300],
+  ingestConcurrency: [2, 1_000],
+  compactionConcurrency: [2, 1_000],
+  streamRecordAgeSeconds: [60, 604_800],
+  logRetentionDays: [1, 3_653],
+} as const;
+const MEMORY_MB = [128, 10_240] as const;
+const FLAGS = ["local", "xenova", "sharedCache", "requireTls"] as const;
+const JSONS = ["collections", "memoryMb"] as const;
+
+function refuse(name: string, value: unknown, expected: string): never {
+  throw new Error(
+    `Cannot use the setting "${name}": it is ${JSON.stringify(value)}, expected ${expected}`,
+  );
+}
+
+function inRange(name: string, value: unknown, [least, most]: readonly [number, number]): number {
+  const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+  if (typeof number === "number" && Number.isInteger(number) && number >= least && number <= most) {
+    return number;
+  }
+  return refuse(name, value, `a whole number from ${least} to ${most}`);
+}
+
+function flagOf(name: string, value: unknown): boolean {
+  if (value === true || value === "true") return true;
+  if (value === undefined || value === false || value === "false") return false;
+  return refuse(name, value, "true or false");
+}
+
+/** A value of `cdk.json` is JSON already, one of the command line is text. */
+function jsonOf(name: string, value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return refuse(name, value, "JSON");
+  }
+}
+
+function memoryOf(value: unknown): NonNullable<SiltSettings["memoryMb"]> {
+  if (value === null || typeof value !== "object") {
+    return refuse("memoryMb", value, `an object with some of ${FUNCTION_NAMES.join(", ")}`);
+  }
+  const known = new Set<string>(FUNCTION_NAMES);
+  const checked = Object.entries(value).map(([name, megabytes]) => {
+    if (!known.has(name)) refuse("memoryMb", name, `one of ${FUNCTION_NAMES.join(", ")}`);
+    return [name, inRange(`memoryMb.${name}`, megabytes, MEMORY_MB)];
+  });
+  return Object.fromEntries(checked);
+}
+
+/** Reads and checks all settings. Throws on a value that is out of range, and names it. */
+export function settingsOf(read: App["node"]["tryGetContext"]): AppSettings {
+  const given = (names: readonly string[]) =>
+    names.flatMap((name) => {
+      const value: unknown = read(name);
+      return value === undefined ? [] : [[name, value] as const];
+    });
+  const texts = given(Object.keys(TEXTS)).map(([name, value]) => {
+    const form = TEXTS[name as keyof typeof TEXTS];
+    if (typeof value !== "string" || !form.test(value)) refuse(name, value, String(form));
+    return [name, value];
+  });
+  const numbers = given(Object.keys(NUMBERS)).map(([name, value]) => [
+    name,
+    inRange(name, value, NUMBERS[name as keyof typeof NUMBERS]),
+  ]);
+  const flags = given(FLAGS).map(([name, value]) => [name, flagOf(name, value)]);
+  const jsons = given(JSONS).map(([name, value]) => [name, jsonOf(name, value)]);
+  const settings = Object.fromEntries([...texts, ...numbers, ...flags, ...jsons]);
+  const { stackName = "Silt" } = Object.fromEntries(given(["stackName"]));
+  if (typeof stackName !== "string" || !STACK_NAME.test(stackName)) {
+    refuse("stackName", stackName, "letters, digits and dashes, a letter first");
+  }
+  if (settings.collections !== undefined && !Array.isArray(settings.collections)) {
+    refuse("collections", settings.collections, "an array");
+  }
+  const days = settings.logRetentionDays;
+  if (days !== undefined && RetentionDays[days] === undefined) {
+    refuse(
+      "logRetentionDays",
+      days,
+      "a number of days that CloudWatch offers: 1, 3, 5, 7, 14, 30 …",
+    );
+  }
+  return {
+    local: false,
+    xenova: false,
+    ...settings,
+    stackName,
+    ...(settings.memoryMb !== undefined && { memoryMb: memoryOf(settings.memoryMb) }),
+  };
+}

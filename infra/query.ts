@@ -1,0 +1,33 @@
+import { Duration } from "aws-cdk-lib";
+import { type FunctionUrl, FunctionUrlAuthType } from "aws-cdk-lib/aws-lambda";
+import type { Construct } from "constructs";
+import { queryStatements } from "./grants.ts";
+import type { SharedCache } from "./network.ts";
+import { addFunction, type FunctionSettings, type SiltFunction } from "./silt-function.ts";
+import type { Storage } from "./storage.ts";
+
+export interface Querying {
+  readonly query: SiltFunction;
+  readonly url: FunctionUrl;
+}
+
+/** Of a first answer: a cold start that fetches segments. Warm ones take milliseconds. */
+const QUERY_TIMEOUT = Duration.seconds(60);
+
+/** Answers queries as JSON, over a URL that takes signed requests only. */
+export function addQuery(
+  scope: Construct,
+  settings: FunctionSettings,
+  storage: Storage,
+  options: { readonly diskMb: number; readonly cache: SharedCache | undefined },
+): Querying {
+  const { diskMb, cache } = options;
+  const query = addFunction(scope, "query", settings, {
+    timeout: QUERY_TIMEOUT,
+    statements: [...queryStatements(storage), ...(cache?.statements ?? [])],
+    diskMb,
+    ...(cache && { environment: { SILT_CACHE: cache.folder }, network: cache.network }),
+  });
+  const url = query.lambda.addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM });
+  return { query, url };
+}
