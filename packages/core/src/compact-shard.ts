@@ -3,7 +3,7 @@
  *  1. take the lease, with an epoch above all earlier ones, and keep it by heartbeats
  *  2. read `APPLIED`, pointer and HEAD, in this order, and check that they belong together (`readShardState`)
  *  3. list the pending runs: contiguous, their rolling hash unbroken
- *  4. plan, and check the disk before any work
+ *  4. plan, and check disk, memory and time before any work
  *  5. fetch and verify the inputs; poison excludes its run alone, the environment only this attempt
  *  6. merge off the event loop; the engine checks integrity and balances the books
  *  7. upload under a prefix that no other attempt uses, then the manifest; read both back (`uploadVersion`)
@@ -11,6 +11,7 @@
  *  9. raise `APPLIED`; 10. release the lease, and hint again if runs came meanwhile
  * A compactor deletes no object. I1 to I4 rest on steps 5 to 8, none of them on the lease.
  */
+import { type CompactionBudget, excessError, findExcess } from "./compaction-budget.ts";
 import { addLanes, lanesToHex, ZERO_LANES } from "./digest.ts";
 import { flipVersion, raiseApplied } from "./flip-version.ts";
 import type { DropRule } from "./fold.ts";
@@ -39,6 +40,8 @@ export interface CompactOptions extends LeaseOptions {
   readonly onProgress?: (step: string, done: number, total: number) => void;
   /** Flip even when nothing is pending: whatever was based on the current version can then only lose. */
   readonly fence?: boolean;
+  /** What this pass may use; the free disk is looked at anyway. */
+  readonly budget?: CompactionBudget | undefined;
 }
 
 export interface CompactReport {
@@ -60,10 +63,6 @@ export interface CompactReport {
   /** Registered runs that the version lacks, as far as this pass has seen. */
   readonly behind: number;
 }
-
-/** A merge needs its inputs, its output and room for a rewrite at once. */
-const DISK_FACTOR = 3;
-const DISK_RESERVE_BYTES = 16 * 1024 * 1024;
 
 /** Folds pending runs of one shard into a new version, once. Throws when the attempt fails; nothing is changed then. */
 export async function compactShard(
@@ -122,7 +121,7 @@ async function carryOut(
 ): Promise<CompactReport> {
   const { ports, options, shard, lease } = attempt;
   await using workbench = await ports.engine.openWorkbench();
-  await checkDisk(workbench, plan, shard);
+  await checkBudget(workbench, plan, shard, options.budget);
 
   const owner: SegmentOwner = { ...shard, vectors: attempt.identity.vectors };
   const received = await receiveRuns(ports, workbench, owner, plan.runs, state, options);
@@ -150,18 +149,16 @@ function planFence({ manifest }: ShardState): CompactionPlan {
   return { runs: [], kept: manifest.segments, merged: [], bytes: 0 };
 }
 
-async function checkDisk(
+async function checkBudget(
   workbench: Workbench,
   plan: CompactionPlan,
   shard: ShardRef,
+  budget: CompactionBudget = {},
 ): Promise<void> {
-  const needed = plan.bytes * DISK_FACTOR + DISK_RESERVE_BYTES;
   const free = await workbench.freeBytes();
-  if (free >= needed) return;
-  throw new SiltError(
-    "unavailable",
-    `Cannot compact "${shardPartition(shard)}": ${free} bytes are free for temporary files, ${needed} are needed; free some space and try again`,
-  );
+  const diskBytes = Math.min(free, budget.diskBytes ?? free);
+  const excess = findExcess(plan, { ...budget, diskBytes });
+  if (excess !== undefined) throw excessError(shardPartition(shard), excess);
 }
 
 async function fetchSegments(

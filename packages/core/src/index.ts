@@ -5,6 +5,7 @@ export * from "./collection.ts";
 export { collectionFolders } from "./collection-folders.ts";
 export * from "./collector-plan.ts";
 export * from "./compact-shard.ts";
+export * from "./compaction-budget.ts";
 export * from "./compare-ids.ts";
 export * from "./delete-where.ts";
 export * from "./delta-buffer.ts";
