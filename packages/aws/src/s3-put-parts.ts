@@ -13,7 +13,7 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { type PutOutcome, reasonOf, SiltError, sha256Of } from "@silt/core";
-import { hasName, statusOf } from "./aws-error.ts";
+import { hasName, isDenied, statusOf } from "./aws-error.ts";
 import { checkObject, checksumOf } from "./object-checksum.ts";
 import type { S3Context, S3Limits } from "./s3-context.ts";
 import { etagOf, type OpenSource, type PutRequest, SHA256_METADATA } from "./s3-put-request.ts";
@@ -66,7 +66,8 @@ export function partBytesOf(
 
 /**
  * Asks before gigabytes are sent what S3 would say after: a condition that fails at any moment of a
- * put has failed. "Not found" decides nothing, for the bucket may be what is missing.
+ * put has failed. "Not found" decides nothing, for the bucket may be what is missing; and whoever may
+ * only write is not told.
  */
 async function willFail({ client, bucket }: S3Context, request: PutRequest): Promise<boolean> {
   const { condition, key } = request;
@@ -74,7 +75,7 @@ async function willFail({ client, bucket }: S3Context, request: PutRequest): Pro
     const { ETag } = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
     return "IfNoneMatch" in condition || condition.IfMatch !== ETag;
   } catch (error) {
-    if (statusOf(error) === HTTP_NOT_FOUND) return false;
+    if (statusOf(error) === HTTP_NOT_FOUND || isDenied(error)) return false;
     throw error;
   }
 }
