@@ -2,6 +2,15 @@ import { defineConfig } from "vitest/config";
 
 const reports = process.env.TEST_REPORTS;
 
+/** Tests of library and command that hold wherever the store is: a folder for `main`, S3 for `aws`. */
+const ON_EITHER = [
+  "cli/command.test.ts",
+  "collection.test.ts",
+  "read-model.test.ts",
+  "rollback-collection.test.ts",
+  "writer.test.ts",
+];
+
 /**
  * `main` is what `npm test` runs. `package` builds, packs and installs, which takes a registry or
  * its cache and most of a minute: `npm run test:pack`. `proof` looks for lost data by simulation,
@@ -37,7 +46,7 @@ export default defineConfig({
       {
         test: {
           name: "aws",
-          include: ["test/aws/**/*.test.ts"],
+          include: ["test/aws/**/*.test.ts", ...ON_EITHER.map((file) => `packages/silt/src/${file}`)],
           globalSetup: ["test/aws/global-setup.ts"],
           testTimeout: 120_000,
           hookTimeout: 300_000,

@@ -26,8 +26,10 @@ export async function newBucket({ s3 }: AwsClients): Promise<string> {
 }
 
 /** Makes an empty log table, with the keys that the CDK app gives it, and answers its name. */
-export async function newTable({ dynamo }: AwsClients): Promise<string> {
-  const TableName = uniqueName("table");
+export async function newTable(
+  { dynamo }: AwsClients,
+  TableName = uniqueName("table"),
+): Promise<string> {
   await dynamo.send(
     new CreateTableCommand({
       TableName,

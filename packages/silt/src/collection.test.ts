@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Collection } from "./collection.ts";
+import { onlySegment } from "./stored-segment.fixture.ts";
 import { type TemporaryStore, temporaryStore } from "./temporary-store.fixture.ts";
 
 let temporary: TemporaryStore;
@@ -115,7 +116,7 @@ describe("Collection", () => {
       expect((await temporary.store.compact())[0]?.outcome).toBe("nothing-to-do");
     }
     expect(await stored()).toEqual(before);
-    expect(readdirSync(join(temporary.location, "tmp"))).toEqual([]);
+    expect(readdirSync(temporary.store.context.tempRoot())).toEqual([]);
   });
 
   it("F26 delete() then put() lives, put() then delete() is gone, across compactions", async () => {
@@ -187,9 +188,8 @@ describe("segments", () => {
   it("open with the stock sqlite3 command, which finds them sound", async () => {
     await notes.put([{ ...record("a"), document: "hello" }]);
     await temporary.store.compact();
-    const objects = await temporary.store.context.ports.objects.list("collections/", { limit: 99 });
-    const segment = objects.find(({ key }) => key.endsWith(".sqlite"));
-    const path = join(temporary.location, segment?.key ?? "");
+    const path = join(temporary.folder, "segment.sqlite");
+    writeFileSync(path, (await onlySegment(temporary.location)).bytes);
     const ask = (sql: string) =>
       execFileSync("sqlite3", ["-readonly", path, sql], { encoding: "utf8" }).trim();
     expect(ask("PRAGMA integrity_check")).toBe("ok");

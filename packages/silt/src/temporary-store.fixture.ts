@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type OpenStoreOptions, openStore } from "./open-store.ts";
 import type { Store } from "./store.ts";
+import { testPlace } from "./test-place.fixture.ts";
 
 export interface TemporaryStore extends AsyncDisposable {
   readonly folder: string;
@@ -16,9 +17,15 @@ export interface TemporaryStore extends AsyncDisposable {
 /** Makes a store that goes when it is disposed. */
 export async function temporaryStore(): Promise<TemporaryStore> {
   const folder = mkdtempSync(join(tmpdir(), "silt-store-"));
-  const location = join(folder, "store");
+  const place = testPlace(folder);
+  await place.prepare();
+  const { location } = place;
   const reopen = (options: OpenStoreOptions = {}) =>
-    openStore(location, { cacheFolder: join(folder, "cache"), ...options });
+    openStore(location, {
+      cacheFolder: join(folder, "cache"),
+      tempFolder: join(folder, "work"),
+      ...options,
+    });
   const opened: Store[] = [];
   const open = async (options?: OpenStoreOptions) => {
     const store = await reopen(options);

@@ -2,6 +2,7 @@
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { testPlace } from "../test-place.fixture.ts";
 import { runProgram } from "./program.ts";
 
 export interface CommandResult {
@@ -24,7 +25,8 @@ export interface CommandSandbox extends Disposable {
 /** A folder with a store location and a cache of its own; the store a copy of one, if that is given. */
 export function commandSandbox(from?: CommandSandbox): CommandSandbox {
   const folder = mkdtempSync(join(tmpdir(), "silt-command-"));
-  const store = join(folder, "store");
+  const place = testPlace(folder);
+  const store = place.location;
   if (from !== undefined) cpSync(from.store, store, { recursive: true });
   const env = { SILT_STORE: store, SILT_CACHE: join(folder, "cache") };
   const silt = async (
@@ -33,6 +35,7 @@ export function commandSandbox(from?: CommandSandbox): CommandSandbox {
     isTTY: boolean,
   ): Promise<CommandResult> => {
     let [stdout, stderr] = ["", ""];
+    await place.prepare();
     const exitCode = await runProgram(
       args,
       {

@@ -1,7 +1,8 @@
 /** The command as a person and a script see it. */
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { onlySegment, overwriteObject } from "../stored-segment.fixture.ts";
 import { type CommandSandbox, commandSandbox } from "./command.fixture.ts";
 
 let sandbox: CommandSandbox;
@@ -13,17 +14,6 @@ afterEach(() => sandbox[Symbol.dispose]());
 
 const line = (id: string, more: object = {}) =>
   `${JSON.stringify({ id, embedding: [1, 2], ...more })}\n`;
-
-async function segmentPath(): Promise<string> {
-  const { json } = await sandbox.silt(["status", "--json"]);
-  const [shard] = json.collections[0].shards;
-  const { stdout } = await sandbox.silt(["verify", "--json"]);
-  expect(JSON.parse(stdout).ok).toBe(true);
-  const { execFileSync } = await import("node:child_process");
-  const found = execFileSync("find", [sandbox.store, "-name", "*.sqlite", "-path", "*snapshots*"]);
-  expect(shard.segments).toBe(1);
-  return found.toString().trim();
-}
 
 describe("silt", () => {
   it("puts, compacts, queries, gets, patches and deletes, with the promised JSON keys", async () => {
@@ -136,16 +126,14 @@ describe("silt", () => {
   it("ends with 3 and names object and remedy when verify finds damage", async () => {
     await sandbox.silt(["put", "notes"], line("a"));
     await sandbox.silt(["compact"]);
-    const path = await segmentPath();
-    const bytes = readFileSync(path);
+    const { key, bytes } = await onlySegment(sandbox.store);
     bytes[bytes.length - 50] = (bytes[bytes.length - 50] as number) ^ 8;
-    chmodSync(path, 0o644);
-    writeFileSync(path, bytes);
+    await overwriteObject(sandbox.store, { key, bytes });
     const verify = await sandbox.silt(["verify", "--json"]);
     expect(verify.exitCode).toBe(3);
     expect(verify.json.ok).toBe(false);
     expect(verify.json.problems[0]).toEqual({
-      object: path.slice(sandbox.store.length + 1),
+      object: key,
       kind: expect.any(String),
       message: expect.any(String),
       remedy: expect.any(String),
@@ -169,9 +157,11 @@ describe("silt", () => {
       parents: [{ parent: "p", records: 1, normMin: expect.closeTo(Math.sqrt(5)) }],
     });
     await sandbox.silt(["compact"]);
-    const path = await segmentPath();
+    const { key, bytes } = await onlySegment(sandbox.store);
+    const path = join(sandbox.folder, "segment.sqlite");
+    writeFileSync(path, bytes);
     const byFile = await sandbox.silt(["inspect", path, "--json"]);
-    const byKey = await sandbox.silt(["inspect", path.slice(sandbox.store.length + 1), "--json"]);
+    const byKey = await sandbox.silt(["inspect", key, "--json"]);
     expect(byKey.json).toEqual({ ...byFile.json, target: byKey.json.target });
     expect(byFile.json).toMatchObject({ kind: "segment", sound: true, firstSequence: 1 });
     writeFileSync(join(sandbox.folder, "junk"), "junk");
