@@ -46,7 +46,10 @@ export default defineConfig({
       {
         test: {
           name: "aws",
-          include: ["test/aws/**/*.test.ts", ...ON_EITHER.map((file) => `packages/silt/src/${file}`)],
+          include: [
+            "test/aws/**/*.test.ts",
+            ...ON_EITHER.map((file) => `packages/silt/src/${file}`),
+          ],
           globalSetup: ["test/aws/global-setup.ts"],
           testTimeout: 120_000,
           hookTimeout: 300_000,
