@@ -1,0 +1,184 @@
+import { readFileSync } from "node:fs";
+import { type Ports, SiltError } from "@silt/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  type MemoryBucket,
+  memoryBucket,
+} from "../packages/silt/src/ingest/memory-bucket.fixture.ts";
+import {
+  idsOf,
+  type PictureFolder,
+  pictureFolder,
+} from "../packages/silt/src/ingest/pictures.fixture.ts";
+import { createImageSources, createS3Source, type Store } from "../packages/silt/src/serverless.ts";
+import {
+  type TemporaryStore,
+  temporaryStore,
+} from "../packages/silt/src/temporary-store.fixture.ts";
+import { createIngestHandler } from "./ingest.lambda.ts";
+import {
+  failedIds,
+  s3Body,
+  sqsEvent,
+  type TestWiring,
+  testContext,
+  testWiring,
+} from "./wiring.fixture.ts";
+
+let temporary: TemporaryStore;
+let store: Store;
+let pictures: PictureFolder;
+let bucket: MemoryBucket;
+let wiring: TestWiring;
+let handle: ReturnType<typeof createIngestHandler>;
+beforeEach(async () => {
+  temporary = await temporaryStore();
+  store = temporary.store;
+  pictures = pictureFolder();
+  bucket = memoryBucket();
+  useStore(store);
+});
+afterEach(async () => {
+  pictures[Symbol.dispose]();
+  await temporary[Symbol.asyncDispose]();
+});
+
+function useStore(used: Store): void {
+  wiring = testWiring(used);
+  const sources = createImageSources(createS3Source(async () => bucket));
+  handle = createIngestHandler({ ...wiring, sources });
+}
+
+async function paint(key: string, seed: number): Promise<void> {
+  await pictures.paint("painted.png", seed);
+  bucket.put(key, readFileSync(pictures.pathOf("painted.png")));
+}
+
+const take = async (bodies: Readonly<Record<string, string>>, remaining = 60_000) =>
+  failedIds(await handle(sqsEvent(bodies), testContext(remaining)));
+const guardOf = (key: string) =>
+  store.context.ports.log.readGuard({ uri: `s3://uploads/${key}`, family: "images" });
+const told = () => wiring.lines.find(({ message }) => message === "uploads")?.fields;
+
+describe("the ingest function", () => {
+  it("takes pictures by their decoded keys, and the same one several times in a batch once", async () => {
+    await paint("in/a b+c%20é.png", 1);
+    await paint("in/b.png", 2);
+    const body = s3Body("in/a b+c%20é.png");
+    expect(body).toContain("a+b%2Bc%2520%C3%A9.png");
+    expect(await take({ m1: body, m2: body, m3: s3Body("in/b.png") })).toEqual([]);
+    const ids = ["s3://uploads/in/a b+c%20é.png#image", "s3://uploads/in/b.png#image"];
+    expect(await idsOf(store, "images")).toEqual(ids);
+    expect(told()).toMatchObject({ ingested: 2, unchanged: 0, failed: 0, messagesFailed: 0 });
+    expect((await guardOf("in/b.png"))?.rev).toBe(1);
+  });
+
+  it("F16 events that come again, late or in another order change nothing", async () => {
+    await paint("a.png", 1);
+    await paint("b.png", 2);
+    const created = { m1: s3Body("a.png"), m2: s3Body("b.png") };
+    await take(created);
+    bucket.objects.delete("b.png");
+    const removed = s3Body("b.png", "ObjectRemoved:DeleteMarkerCreated");
+    expect(await take({ m3: removed })).toEqual([]);
+    expect(await idsOf(store, "images")).toEqual(["s3://uploads/a.png#image"]);
+    const guards = [await guardOf("a.png"), await guardOf("b.png")];
+    // The removal before the creation, and both again; then a removal of what was uploaded anew.
+    await take({ m4: removed, ...created });
+    await take({ m5: s3Body("a.png", "ObjectRemoved:Delete") });
+    expect([await guardOf("a.png"), await guardOf("b.png")]).toEqual(guards);
+    expect(await idsOf(store, "images")).toEqual(["s3://uploads/a.png#image"]);
+    await paint("b.png", 3);
+    await take({ m6: removed });
+    expect((await idsOf(store, "images")).length).toBe(2);
+  });
+
+  it("the test event and names of no pictures are done; what is no S3 event fails alone", async () => {
+    await paint("a.png", 1);
+    const testEvent = {
+      Service: "Amazon S3",
+      Event: "s3:TestEvent",
+      Time: "2026-11-28T21:00:00.000Z",
+      Bucket: "uploads",
+      RequestId: "5582815E1AEA5ADF",
+      HostId: "8cLeGAmw098X5cv4Zkwcmo8vvZa3eH3eKxsPzbB9wrR+YstdA6Knx4Ip8EXAMPLE",
+    };
+    const bodies = {
+      test: JSON.stringify(testEvent),
+      text: s3Body("notes.txt"),
+      hidden: s3Body(".trash/b.png"),
+      good: s3Body("a.png"),
+      json: "{",
+      other: JSON.stringify({ Records: [{ eventSource: "aws:sns" }] }),
+      key: s3Body("a.png").replace("a.png", "%E0%A4%A.png"),
+    };
+    expect(await take(bodies)).toEqual(["json", "other", "key"]);
+    expect(told()).toMatchObject({ ingested: 1, ignored: 2, messagesFailed: 3 });
+    expect(await take({ only: bodies.test })).toEqual([]);
+  });
+
+  it("F23 a picture's own fault is kept with its reason and fails no message", async () => {
+    bucket.put("bad.png", new TextEncoder().encode("no picture"));
+    bucket.put("large.png", new Uint8Array(64 * 1024 * 1024 + 1));
+    const bodies = { m1: s3Body("bad.png"), m2: s3Body("large.png") };
+    expect(await take(bodies)).toEqual([]);
+    const failures = [await guardOf("bad.png"), await guardOf("large.png")];
+    expect(failures).toMatchObject([
+      { rev: 1, failure: { reason: expect.stringContaining("bad.png") } },
+      { rev: 1, failure: { reason: expect.stringContaining("67108865 bytes") } },
+    ]);
+    expect(wiring.values.get("FailedPictures")).toEqual([2]);
+    await take(bodies);
+    expect([await guardOf("bad.png"), await guardOf("large.png")]).toEqual(failures);
+  });
+
+  it("what S3 does not give, or denies, comes again, and does not keep others from it", async () => {
+    for (const n of [1, 2, 3]) await paint(`p-${n}.png`, n);
+    bucket.failing.add("p-1.png");
+    bucket.denied.add("p-2.png");
+    const bodies = { m1: s3Body("p-1.png"), m2: s3Body("p-2.png"), m3: s3Body("p-3.png") };
+    expect(await take(bodies)).toEqual(["m1", "m2"]);
+    expect(await idsOf(store, "images")).toEqual(["s3://uploads/p-3.png#image"]);
+    expect(await guardOf("p-2.png")).toBeUndefined();
+    bucket.failing.clear();
+    bucket.denied.clear();
+    expect(await take(bodies)).toEqual([]);
+    expect((await idsOf(store, "images")).length).toBe(3);
+  });
+
+  it("F63 a message is done only when its picture is registered", async () => {
+    await paint("a.png", 1);
+    let isDown = true;
+    const { ports } = store.context;
+    const log: Ports["log"] = {
+      ...ports.log,
+      commit: (transaction) =>
+        isDown && transaction.guards.length > 0
+          ? Promise.reject(new SiltError("unavailable", "Cannot write: throttled"))
+          : ports.log.commit(transaction),
+    };
+    const throttled = Object.create(store, {
+      context: { value: { ...store.context, ports: { ...ports, log } } },
+    });
+    useStore(throttled);
+    // It would be tried for longer than that; the answer does not wait for it.
+    expect(await take({ m1: s3Body("a.png") }, 4_000)).toEqual(["m1"]);
+    expect(await guardOf("a.png")).toBeUndefined();
+    isDown = false;
+    expect(await take({ m1: s3Body("a.png") })).toEqual([]);
+    expect(await idsOf(store, "images")).toEqual(["s3://uploads/a.png#image"]);
+  });
+
+  it("F13 when the time is up it answers what is left, and the next invocation works", async () => {
+    for (let n = 0; n < 5; n++) await paint(`p-${n}.png`, n);
+    const bodies = Object.fromEntries(
+      Array.from({ length: 5 }, (_, n) => [`m${n}`, s3Body(`p-${n}.png`)]),
+    );
+    // Threads take longer than this to start.
+    const failed = await take(bodies, 20);
+    expect(failed.length).toBeGreaterThan(0);
+    expect((await idsOf(store, "images")).length).toBe(5 - failed.length);
+    expect(await take(bodies)).toEqual([]);
+    expect((await idsOf(store, "images")).length).toBe(5);
+  });
+});

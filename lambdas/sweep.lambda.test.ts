@@ -1,0 +1,112 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { pointerKey, shardRefs } from "@silt/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Store } from "../packages/silt/src/serverless.ts";
+import {
+  type TemporaryStore,
+  temporaryStore,
+} from "../packages/silt/src/temporary-store.fixture.ts";
+import { createSweepHandler } from "./sweep.lambda.ts";
+import { testContext, testWiring } from "./wiring.fixture.ts";
+
+let temporary: TemporaryStore;
+let store: Store;
+beforeEach(async () => {
+  temporary = await temporaryStore();
+  store = temporary.store;
+});
+afterEach(() => temporary[Symbol.asyncDispose]());
+
+async function write(name: string, shards = 1): Promise<void> {
+  const collection = await store.collection(name, { dimension: 3, shards });
+  await collection.put([1, 2, 3, 4, 5, 6].map((n) => ({ id: `r-${n}`, embedding: [n, 2, 3] })));
+}
+
+/** The store, later. */
+function later(ms: number): Store {
+  const { context } = store;
+  const clock = { ...context.ports.clock, nowMs: () => context.ports.clock.nowMs() + ms };
+  const ports = { ...context.ports, clock };
+  return new (store.constructor as typeof Store)({ ...context, ports }, store.location, {
+    disposeAsync: async () => {},
+  } as AsyncDisposableStack);
+}
+
+function sweepOf(used: Store) {
+  const wiring = testWiring(used);
+  const handle = createSweepHandler(wiring);
+  return { wiring, sweep: (remaining = 60_000) => handle({}, testContext(remaining)) };
+}
+
+describe("the sweep function", () => {
+  it("hints at what was forgotten, and says how every shard is doing", async () => {
+    await write("notes", 2);
+    await write("idle");
+    await store.compact("idle");
+    await store.context.ports.hints.receive(100);
+    const { sweep, wiring } = sweepOf(later(2 * 3_600_000));
+    expect(await sweep()).toMatchObject({ collections: 2, shards: 3, hinted: 2, stuck: 2 });
+    const hints = await store.context.ports.hints.receive(100);
+    expect(hints.map(({ shard }) => shard).sort()).toEqual(["0-of-2", "1-of-2"]);
+    const { values } = wiring;
+    expect(values.get("PendingRuns")).toEqual([0, 1, 1]);
+    expect(values.get("StuckShards")).toEqual([0, 1, 1]);
+    expect(values.get("ExcludedRuns")).toEqual([0, 0, 0]);
+    expect(values.get("SecondsSinceFlip")?.[0]).toBe(0);
+    expect(values.get("OldestPendingSeconds")?.[0]).toBe(0);
+    expect(values.get("OldestPendingSeconds")?.[1]).toBeGreaterThan(7_199);
+    expect(wiring.lines.filter(({ message }) => message === "shard is stuck")).toHaveLength(2);
+  });
+
+  it("collects what nothing needs any more, once its grace is over", async () => {
+    await write("notes");
+    await store.setPolicy("notes", ({ retention, ...rest }) => ({
+      ...rest,
+      retention: { ...retention, versionsKept: 1, versionsKeptMs: 0, deltasKeptMs: 0, graceMs: 0 },
+    }));
+    await store.compact("notes");
+    await write("notes");
+    await store.compact("notes");
+    const first = await sweepOf(store).sweep();
+    const second = await sweepOf(store).sweep();
+    expect(first.deleted + second.deleted).toBeGreaterThan(0);
+    expect(await store.verify()).toMatchObject({ ok: true });
+  });
+
+  it("a damaged shard stops no other, is told once, and fails the invocation", async () => {
+    await write("broken", 2);
+    await write("notes");
+    const [shard] = shardRefs((await store.collection("broken")).identity);
+    rmSync(join(temporary.location, pointerKey(shard as never)));
+    const { sweep, wiring } = sweepOf(later(120_000));
+    await expect(sweep()).rejects.toMatchObject({
+      kind: "corrupt",
+      message: expect.stringContaining("1 failures"),
+    });
+    const errors = wiring.lines.filter(({ level }) => level === "error");
+    expect(errors).toMatchObject([{ fields: { collection: "broken", shard: "0-of-2" } }]);
+    expect(wiring.values.get("PendingRuns")).toEqual([1, 1]);
+    const swept = wiring.lines.find(({ message }) => message === "swept");
+    expect(swept?.fields).toMatchObject({ collections: 2, shards: 3, hinted: 2 });
+  });
+
+  it("without time for the collector it ends well, and the next one goes on", async () => {
+    await write("notes");
+    const { sweep, wiring } = sweepOf(store);
+    const slow = wiring.store;
+    const late = createSweepHandler({
+      ...wiring,
+      store: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        return slow();
+      },
+    });
+    expect(await late({}, testContext(1))).toMatchObject({ collected: false, deleted: 0 });
+    expect(await sweep()).toMatchObject({ collected: true });
+  });
+
+  it("an empty store is swept", async () => {
+    expect(await sweepOf(store).sweep()).toMatchObject({ collections: 0, collected: true });
+  });
+});

@@ -1,0 +1,138 @@
+/** What the functions work with, opened once a container: a store, and where logs, metrics and traces go. */
+import { Logger as PowerLogger } from "@aws-lambda-powertools/logger";
+import { MetricUnit, Metrics as PowerMetrics } from "@aws-lambda-powertools/metrics";
+import type { Tracer } from "@aws-lambda-powertools/tracer";
+import { isSiltError, type Logger, type Metrics, reasonOf } from "@silt/core";
+import type { Context } from "aws-lambda";
+import { openStore, type Store } from "../packages/silt/src/serverless.ts";
+import { type Env, readEnv } from "./env.ts";
+
+/** What a handler is made from; tests make it themselves. */
+export interface Wiring {
+  readonly env: Pick<Env, "textEmbedder" | "imageEmbedder" | "pipeline" | "marginMs" | "diskBytes">;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Opened at its first use, with the collections of the environment where that is asked for. */
+  store(): Promise<Store>;
+}
+
+export type Handle<Event, Result> = (event: Event, context: Context) => Promise<Result>;
+
+export interface LambdaOptions {
+  /** The role may create: the store itself, and the collections of the environment. */
+  readonly creates: boolean;
+}
+
+const NAMESPACE = "Silt";
+
+/** Opens at the first call, and again only after a failure. */
+export function once<T>(open: () => Promise<T>): () => Promise<T> {
+  let opened: Promise<T> | undefined;
+  return () => {
+    opened ??= open().catch((error) => {
+      opened = undefined;
+      throw error;
+    });
+    return opened;
+  };
+}
+
+/**
+ * The entry that Lambda calls. What it needs is made at the first invocation, so that a wrong
+ * environment is a failure with a reason. Failures are logged here, once, and thrown on.
+ */
+export function lambda<Event, Result>(
+  { creates }: LambdaOptions,
+  create: (wiring: Wiring & Tracing) => Handle<Event, Result>,
+): Handle<Event, Result> {
+  const powerLogger = new PowerLogger();
+  const logger = loggerOf(powerLogger);
+  const powerMetrics = new PowerMetrics({ namespace: NAMESPACE });
+  const wire = once(async () => {
+    const env = readEnv();
+    const metrics = metricsOf(powerMetrics);
+    const tracer = env.isTraced ? await openTracer() : undefined;
+    const store = once(() => openAll(env, { logger, metrics, creates }));
+    const capture: Tracing["capture"] = (client) => tracer?.captureAWSv3Client(client) ?? client;
+    return { tracer, handle: create({ env, logger, metrics, store, capture }) };
+  });
+  return async (event, context) => {
+    powerLogger.addContext(context);
+    try {
+      const { tracer, handle } = await wire();
+      return await traced(tracer, () => handle(event, context));
+    } catch (error) {
+      const kind = isSiltError(error) ? error.kind : "internal";
+      powerLogger.error(reasonOf(error), { kind, error: error as Error });
+      throw error;
+    } finally {
+      if (powerMetrics.hasStoredMetrics()) powerMetrics.publishStoredMetrics();
+    }
+  };
+}
+
+export interface Tracing {
+  /** The client, its calls as parts of the trace where there is one. */
+  readonly capture: <Client>(client: Client) => Client;
+}
+
+async function openAll(
+  env: Env,
+  { logger, metrics, creates }: LambdaOptions & Pick<Wiring, "logger" | "metrics">,
+): Promise<Store> {
+  const { cacheFolder } = env;
+  const store = await openStore(env.store, { create: creates, cacheFolder, logger, metrics });
+  try {
+    for (const { name, ...settings } of creates ? env.collections : []) {
+      await store.ensureCollection(name, settings as Parameters<Store["ensureCollection"]>[1]);
+    }
+    return store;
+  } catch (error) {
+    await store[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+export function loggerOf(power: PowerLogger): Logger {
+  return { log: (level, message, fields = {}) => power[level](message, fields) };
+}
+
+/**
+ * One metric a name, over all collections and shards: each dimension more would be a metric of its
+ * own, at $0.30 a month. Which shard it was is in the logs.
+ */
+export function metricsOf(power: PowerMetrics): Metrics {
+  return {
+    count: (name, value) => void power.addMetric(name, MetricUnit.Count, value),
+    gauge: (name, value) => void power.addMetric(name, unitOf(name), value),
+  };
+}
+
+function unitOf(name: string) {
+  if (name.endsWith("Seconds") || name.startsWith("Seconds")) return MetricUnit.Seconds;
+  return name.endsWith("Bytes") ? MetricUnit.Bytes : MetricUnit.Count;
+}
+
+/** It takes a while to load, and is of no use where nobody collects traces. */
+async function openTracer(): Promise<Tracer> {
+  const { Tracer } = await import("@aws-lambda-powertools/tracer");
+  return new Tracer({ captureHTTPsRequests: false });
+}
+
+async function traced<T>(tracer: Tracer | undefined, work: () => Promise<T>): Promise<T> {
+  const parent = tracer?.getSegment();
+  if (tracer === undefined || parent === undefined) return work();
+  const own = parent.addNewSubsegment("## handler");
+  tracer.setSegment(own);
+  tracer.annotateColdStart();
+  tracer.addServiceNameAnnotation();
+  try {
+    return await work();
+  } catch (error) {
+    tracer.addErrorAsMetadata(error as Error);
+    throw error;
+  } finally {
+    own.close();
+    tracer.setSegment(parent);
+  }
+}
