@@ -3,7 +3,6 @@ import {
   Alarm,
   ComparisonOperator,
   type IMetric,
-  MathExpression,
   TreatMissingData,
 } from "aws-cdk-lib/aws-cloudwatch";
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
@@ -54,8 +53,9 @@ interface AlarmSpec {
   readonly kind: AlarmKind;
   readonly what: string;
   readonly metric: IMetric;
-  /** The alarm goes off above it. */
-  readonly above: number;
+  /** The alarm goes off above or below it; one of the two. */
+  readonly above?: number;
+  readonly below?: number;
   /** Periods of five minutes, of which `breaching` must be above; default 1 of 1. */
   readonly periods?: number;
   readonly breaching?: number;
@@ -67,12 +67,6 @@ const GAUGE = { missing: TreatMissingData.IGNORE };
 
 function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
   const gauge = (name: EmittedName) => emitted(stackName, name);
-  const idleIsFine = new MathExpression({
-    expression: "IF(pending > 0, flip, 0)",
-    usingMetrics: { pending: gauge("PendingRuns"), flip: gauge("SecondsSinceFlip") },
-    period: PERIOD,
-    label: "Seconds since the last flip, while runs are pending",
-  });
   return [
     {
       id: "oldest-pending",
@@ -86,7 +80,7 @@ function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
       id: "no-flip",
       kind: "noFlip",
       what: `Runs are pending, and a shard was not flipped for ${NO_FLIP_SECONDS_MAX / 60} minutes.`,
-      metric: idleIsFine,
+      metric: gauge("SecondsSinceFlip"),
       above: NO_FLIP_SECONDS_MAX,
       periods: 3,
       ...GAUGE,
@@ -152,10 +146,6 @@ function queueAlarms(watched: Watched): readonly AlarmSpec[] {
 
 function functionAlarms(watched: Watched): readonly AlarmSpec[] {
   const functions = functionsOf(watched);
-  const throttles = functions.map(({ name, lambda }) => [
-    name,
-    lambda.metricThrottles({ period: PERIOD }),
-  ]);
   return [
     ...functions.map(
       ({ name, lambda }): AlarmSpec => ({
@@ -168,19 +158,16 @@ function functionAlarms(watched: Watched): readonly AlarmSpec[] {
         breaching: 2,
       }),
     ),
-    {
-      id: "throttled",
-      kind: "throttled",
-      what: "Functions wait for the account's concurrency.",
-      metric: new MathExpression({
-        expression: functions.map(({ name }) => name).join(" + "),
-        usingMetrics: Object.fromEntries(throttles),
-        period: PERIOD,
-        label: "Throttled invocations",
+    ...functions.map(
+      ({ name, lambda }): AlarmSpec => ({
+        id: `${name}-throttled`,
+        kind: "throttled",
+        what: `Invocations of the function ${name} wait for the account's concurrency.`,
+        metric: lambda.metricThrottles({ period: PERIOD }),
+        above: 0,
+        periods: 2,
       }),
-      above: 0,
-      periods: 2,
-    },
+    ),
     {
       id: "stream-late",
       kind: "streamLate",
@@ -193,14 +180,9 @@ function functionAlarms(watched: Watched): readonly AlarmSpec[] {
       id: "sweep-silent",
       kind: "sweepSilent",
       what: `No sweep ran for three times ${SWEEP_EVERY.toMinutes()} minutes: the other alarms see nothing.`,
-      // One that runs counts as zero, so that only silence is above.
-      metric: new MathExpression({
-        expression: "IF(FILL(runs, 0) > 0, 0, 1)",
-        usingMetrics: { runs: watched.sweep.lambda.metricInvocations({ period: PERIOD }) },
-        period: PERIOD,
-        label: "Periods without a sweep",
-      }),
-      above: 0,
+      // No invocation is no data, not a zero: it is the silence that breaches.
+      metric: watched.sweep.lambda.metricInvocations({ period: PERIOD }),
+      below: 1,
       periods: 3,
       missing: TreatMissingData.BREACHING,
     },
@@ -222,8 +204,11 @@ export function addAlarms(
       alarmName: `${watched.stackName}-${spec.id}`,
       alarmDescription: `${spec.what} See "${heading}": docs/RUNBOOK.md#${anchorOf(heading)}`,
       metric: spec.metric,
-      threshold: spec.above,
-      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+      threshold: spec.above ?? spec.below ?? 0,
+      comparisonOperator:
+        spec.below === undefined
+          ? ComparisonOperator.GREATER_THAN_THRESHOLD
+          : ComparisonOperator.LESS_THAN_THRESHOLD,
       evaluationPeriods: spec.periods ?? 1,
       datapointsToAlarm: spec.breaching ?? spec.periods ?? 1,
       treatMissingData: spec.missing ?? TreatMissingData.NOT_BREACHING,

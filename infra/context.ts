@@ -4,7 +4,7 @@ import { RetentionDays } from "aws-cdk-lib/aws-logs";
 import { FUNCTION_NAMES } from "./silt-function.ts";
 import type { SiltSettings } from "./silt-stack.ts";
 
-export interface AppSettings extends Omit<SiltSettings, "code"> {
+export interface AppSettings extends Omit<SiltSettings, "code" | "requireTls"> {
   readonly stackName: string;
   /** Deploys to an API server on this machine, with the credentials at hand. */
   readonly local: boolean;
@@ -30,7 +30,7 @@ const NUMBERS = {
   logRetentionDays: [1, 3_653],
 } as const;
 const MEMORY_MB = [128, 10_240] as const;
-const FLAGS = ["local", "xenova", "sharedCache", "requireTls"] as const;
+const FLAGS = ["local", "xenova", "sharedCache"] as const;
 const JSONS = ["collections", "memoryMb"] as const;
 
 function refuse(name: string, value: unknown, expected: string): never {

@@ -44,7 +44,7 @@ export interface SiltSettings {
   readonly alarmTopicArn?: string;
   /** Days that logs are kept, one of CloudWatch's numbers. Default 30. */
   readonly logRetentionDays?: number;
-  /** Refuses requests without TLS. Only an API server on this machine has none. Default true. */
+  /** Refuses requests without TLS, which only an API server on this machine lacks. Default true. */
   readonly requireTls?: boolean;
 }
 

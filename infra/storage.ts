@@ -45,8 +45,8 @@ export function addStorage(scope: Construct, options: StorageOptions): Storage {
     enforceSSL: options.requireTls,
     blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
     objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+    // Also what may be destroyed has to be emptied first, by hand: no function exists that could.
     removalPolicy,
-    autoDeleteObjects: destroy,
   };
   const store = new Bucket(place, "Store", {
     ...bucket,
