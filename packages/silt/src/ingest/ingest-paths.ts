@@ -23,9 +23,10 @@ const WORKERS_MAX = 64;
 const AHEAD = 2;
 
 /**
- * Ingests the pictures of files, folders and `s3://bucket/prefix`. Unchanged ones are skipped; one that can't be read is
- * reported and kept in mind, and does not stop the others. Throws `invalid` for wrong paths before
- * anything is done, `unavailable` when engine, model, disk or store fail: what was acknowledged stays.
+ * Ingests the pictures of files, folders and `s3://bucket/prefix`. Unchanged ones are skipped; one that
+ * can't be read is reported and kept in mind, and does not stop the others. Throws `invalid` for wrong
+ * paths before anything is done, `unavailable` when engine, model, disk or store fail: what was
+ * acknowledged stays.
  */
 export async function ingestPaths(
   ports: Ports,
@@ -33,7 +34,7 @@ export async function ingestPaths(
   options: IngestOptions,
 ): Promise<IngestReport> {
   await using sources = openImageSources();
-  return ingestFrom(ports, sources, paths, options);
+  return await ingestFrom(ports, sources, paths, options);
 }
 
 /** {@link ingestPaths} from the sources given. */
