@@ -13,7 +13,7 @@ const kindOf = (error: unknown) => awsError("store", "a/b", error).kind;
 describe("awsError", () => {
   it("names what was refused, and what to grant", () => {
     const refused =
-      "User: arn:aws:iam::1:user/x is not authorized to perform: s3:PutObject on resource: arn:aws:s3:::b/a";
+      'User: arn:aws:iam::1:user/x is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/a" because no policy allows it';
     const denied = s3Error("AccessDenied", 403, refused);
     const error = awsError("store", "a/b", denied);
     expect(error).toMatchObject({ kind: "unavailable", cause: denied });
@@ -45,6 +45,10 @@ describe("awsError", () => {
     nodeError("ENOTFOUND"),
     nodeError("EAI_AGAIN"),
     nodeError("ENOSPC"),
+    nodeError("SELF_SIGNED_CERT_IN_CHAIN"),
+    nodeError("ERR_SSL_WRONG_VERSION_NUMBER"),
+    nodeError("HPE_INVALID_CONSTANT"),
+    nodeError("ERR_STREAM_PREMATURE_CLOSE"),
     Object.assign(new Error("slow"), { name: "TimeoutError" }),
     new DynamoDBServiceException({
       name: "ProvisionedThroughputExceededException",
@@ -69,6 +73,7 @@ describe("awsError", () => {
       expect(error.message).toContain(`the ${what} is not there`);
     }
     expect(kindOf(s3Error("PermanentRedirect", 301))).toBe("invalid");
+    expect(kindOf(s3Error("Unknown", 301))).toBe("invalid");
     expect(kindOf(new Error("Region is missing"))).toBe("invalid");
   });
 
@@ -81,6 +86,7 @@ describe("awsError", () => {
     expect(kindOf(s3Error("InvalidArgument", 400))).toBe("internal");
     expect(kindOf(s3Error("NoSuchKey", 404))).toBe("internal");
     expect(kindOf(new TypeError("x is not a function"))).toBe("internal");
+    expect(kindOf(nodeError("ERR_INVALID_ARG_TYPE"))).toBe("internal");
     expect(kindOf("thrown text")).toBe("internal");
     expect(kindOf(undefined)).toBe("internal");
   });

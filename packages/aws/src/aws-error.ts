@@ -92,15 +92,11 @@ const BUSY = [
   "TransactionConflictException",
   "TransactionInProgressException",
 ];
-/** How Node names sockets, names and files that failed: always the environment. */
+/** How Node names sockets, names, certificates and files that failed: always the environment. */
 const SYSTEM_CODE =
-  /^(?:E[A-Z0-9]{2,}|EAI_[A-Z]+|CERT_[A-Z_]+|DEPTH_ZERO_[A-Z_]+|UNABLE_TO_[A-Z_]+)$/;
-const STREAM_CODES = [
-  "ERR_STREAM_PREMATURE_CLOSE",
-  "ERR_STREAM_DESTROYED",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-];
+  /^(?:E[A-Z0-9]+|EAI_\w+|HPE_\w+|ERR_(?:SSL|TLS)_\w+|ERR_STREAM_(?:PREMATURE_CLOSE|DESTROYED)|(?:CERT|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO)_\w+)$/;
 const HTTP_REDIRECT = 300;
+const HTTP_MOVED = 301;
 const HTTP_UNAUTHORIZED = 401;
 const HTTP_FORBIDDEN = 403;
 const HTTP_TIMEOUT = 408;
@@ -136,6 +132,12 @@ export function isDenied(error: unknown): boolean {
   );
 }
 
+/** The service answered, and would answer the same again: 3xx and 4xx but for the busy ones. */
+export function isRefusal(error: unknown): boolean {
+  const status = statusOf(error) ?? 0;
+  return status >= HTTP_REDIRECT && status < HTTP_SERVER && !isTransient(error);
+}
+
 /** Nobody is known to the service: none was asked as, or credentials that are wrong or too old. */
 export function isNotLoggedIn(error: unknown): boolean {
   return hasName(error, ...NOT_LOGGED_IN) || statusOf(error) === HTTP_UNAUTHORIZED;
@@ -147,8 +149,7 @@ export function isTransient(error: unknown): boolean {
   const status = statusOf(error) ?? 0;
   if (hasName(error, ...BUSY, "AbortError") || $retryable?.throttling === true) return true;
   if (status >= HTTP_SERVER || status === HTTP_TIMEOUT || status === HTTP_TOO_MANY) return true;
-  if (typeof code === "string" && (SYSTEM_CODE.test(code) || STREAM_CODES.includes(code)))
-    return true;
+  if (typeof code === "string" && SYSTEM_CODE.test(code)) return true;
   // An answer that is no answer of AWS; with another status it is one, and tells of a bug.
   return $response !== undefined && status < HTTP_REDIRECT;
 }
@@ -199,7 +200,8 @@ export function meaningOf(error: unknown): {
   if (named(NO_BUCKET)) return meaning("invalid", missing("bucket", said));
   if (named(NO_TABLE)) return meaning("invalid", missing("table", said));
   if (named(NO_QUEUE)) return meaning("invalid", missing("queue", said));
-  if (named(WRONG_REGION) || NO_REGION.test(reasonOf(error))) {
+  const elsewhere = named(WRONG_REGION) || statusOf(error) === HTTP_MOVED;
+  if (elsewhere || NO_REGION.test(reasonOf(error))) {
     const state = `the region is missing or wrong (${said}); set AWS_REGION to where it lies`;
     return meaning("invalid", state);
   }
@@ -226,7 +228,7 @@ function missing(what: string, said: string): string {
 
 /** AWS mostly says which action on which resource it refused. */
 function grantOf(said: string): string {
-  const refused = /perform: ([\w-]+:\w+)(?: on resource: (\S+))?/.exec(said);
+  const refused = /perform: ([\w-]+:\w+)(?: on resource: "?([^\s"]+))?/.exec(said);
   if (refused === null) return "grant this identity the action, or use another one";
   const [, action, resource] = refused;
   return `grant ${action}${resource === undefined ? "" : ` on ${resource}`} to this identity`;

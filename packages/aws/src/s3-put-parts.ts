@@ -13,14 +13,13 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { type PutOutcome, reasonOf, SiltError, sha256Of } from "@silt/core";
-import { hasName, isDenied, statusOf } from "./aws-error.ts";
+import { hasName, isRefusal } from "./aws-error.ts";
 import { checkObject, checksumOf } from "./object-checksum.ts";
 import type { S3Context, S3Limits } from "./s3-context.ts";
 import { etagOf, type OpenSource, type PutRequest, SHA256_METADATA } from "./s3-put-request.ts";
 
 /** S3's own limits. */
 const PARTS_MAX = 10_000;
-const HTTP_NOT_FOUND = 404;
 const OBJECT_BYTES_MAX = 5 * 1024 ** 4;
 /** Parts of very large objects are large: fewer of them are in memory at once. */
 const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
@@ -66,8 +65,8 @@ export function partBytesOf(
 
 /**
  * Asks before gigabytes are sent what S3 would say after: a condition that fails at any moment of a
- * put has failed. "Not found" decides nothing, for the bucket may be what is missing; and whoever may
- * only write is not told.
+ * put has failed. A refusal decides nothing: "not found" may be the bucket, whoever may only write is not
+ * told, and a HEAD has no body that would say more. The next request does.
  */
 async function willFail({ client, bucket }: S3Context, request: PutRequest): Promise<boolean> {
   const { condition, key } = request;
@@ -75,7 +74,7 @@ async function willFail({ client, bucket }: S3Context, request: PutRequest): Pro
     const { ETag } = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
     return "IfNoneMatch" in condition || condition.IfMatch !== ETag;
   } catch (error) {
-    if (statusOf(error) === HTTP_NOT_FOUND || isDenied(error)) return false;
+    if (isRefusal(error)) return false;
     throw error;
   }
 }

@@ -83,6 +83,7 @@ describe("who may do what", () => {
         message: expect.stringContaining("without s3:ListBucket on its prefix"),
       });
     }
+    world.proxy.onRequest(() => undefined);
   });
 
   it("what is not granted is unavailable, and named", async () => {
@@ -120,6 +121,16 @@ describe("who may do what", () => {
       await expect(use()).rejects.toMatchObject({ name: "SiltError", kind: "unavailable" });
     }
     await expect(store.read("a/there")).rejects.toThrow(/log in/);
+  });
+
+  it("a login that is too old is told by head(), too, which S3 answers with 400 and no body", async () => {
+    const status = 400;
+    world.proxy.onRequest(() => ({ kind: "answer", status, code: "ExpiredToken" }));
+    await expect(world.store.head("a/there")).rejects.toMatchObject({
+      kind: "unavailable",
+      message: expect.stringContaining("log in"),
+    });
+    world.proxy.onRequest(() => undefined);
   });
 
   it("a bucket that is not there is a mistake of the operator, and nothing in it absent", async () => {
