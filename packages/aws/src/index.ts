@@ -1,5 +1,6 @@
 export * from "./aws-clients.ts";
 export * from "./aws-error.ts";
+export { RUN_PREFIX, shardOfPartition } from "./dynamo-items.ts";
 export * from "./dynamo-lease-store.ts";
 export * from "./dynamo-run-log.ts";
 export * from "./meter-requests.ts";

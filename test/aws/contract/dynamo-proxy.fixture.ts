@@ -37,10 +37,10 @@ export async function openDynamoProxy(): Promise<DynamoProxy> {
     seen.push(call);
     const nth = seen.filter((one) => one.operation === operation).length;
     const treatment = rule(call, nth);
-    if (treatment === "lose-request") return incoming.destroy();
+    if (treatment === "lose-request") return incoming.socket.destroy();
     if (typeof treatment === "object") return refuse(answer, treatment);
     const { status, headers, body } = await forward(incoming, bytes);
-    if (treatment === "lose-answer") return incoming.destroy();
+    if (treatment === "lose-answer") return incoming.socket.destroy();
     answer.writeHead(status, headers).end(body);
   });
   server.listen(0, "127.0.0.1");
