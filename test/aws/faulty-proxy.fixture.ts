@@ -32,7 +32,9 @@ export type Fault =
   /** Flips a bit in the middle of the request's body. */
   | { readonly kind: "damage-request" }
   /** Flips a bit in the middle of the answer's body. */
-  | { readonly kind: "damage-answer" };
+  | { readonly kind: "damage-answer" }
+  /** Gives another body in place of the server's. */
+  | { readonly kind: "rewrite-answer"; readonly rewrite: (body: string) => string };
 
 /** Decides about each request, after what it does itself; undefined lets it pass. */
 export type FaultRule = (request: SeenRequest) => Fault | undefined | Promise<Fault | undefined>;
@@ -144,6 +146,12 @@ async function handle(
   const answer = await ask(target, incoming, passed);
   const whole = await bytesOf(answer);
   if (fault?.kind === "drop-answer") return fail();
+  if (fault?.kind === "rewrite-answer") {
+    const { "content-type": type = "" } = answer.headers;
+    outgoing.writeHead(answer.statusCode ?? 0, { "content-type": type });
+    outgoing.end(fault.rewrite(whole.toString()));
+    return;
+  }
   outgoing.writeHead(answer.statusCode ?? 0, answer.rawHeaders);
   if (fault?.kind === "cut-body" && fault.afterBytes < whole.byteLength) {
     // Flushed first, or the client would see no answer at all.

@@ -90,7 +90,7 @@ async function* chunksOf(
     while (next < object.bytes && ahead.length < readsAheadMax) {
       const range = { at: next, end: Math.min(next + readBytes, object.bytes) };
       const fetching = readRange(context, object, range, stopping.signal);
-      // Met again when it is waited for, unless the reader leaves before.
+      // Thrown when the reader comes to it, unless it leaves before.
       fetching.catch(() => {});
       ahead.push(fetching);
       next = range.end;
@@ -104,8 +104,8 @@ async function* chunksOf(
       yield* await range;
     }
   } finally {
+    // Nobody waits for what is still under way.
     stopping.abort();
-    await Promise.allSettled(ahead);
   }
 }
 

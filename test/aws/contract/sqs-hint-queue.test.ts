@@ -1,9 +1,16 @@
 import { GetQueueUrlCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
-import { type AwsClients, createSqsHintQueue, noHintQueue, parseHint } from "@silt/aws";
+import {
+  type AwsClients,
+  createAwsClients,
+  createSqsHintQueue,
+  noHintQueue,
+  parseHint,
+} from "@silt/aws";
 import type { Hint } from "@silt/core";
 import { hintQueueContract } from "@silt/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { newQueue, rootClients } from "../test-account.fixture.ts";
+import { firstTimes, type SeenRequest, startFaultyProxy } from "../faulty-proxy.fixture.ts";
+import { ENDPOINT, newQueue, REGION, ROOT, rootClients } from "../test-account.fixture.ts";
 
 const hintOf = (shard: number): Hint => ({
   collection: "lines",
@@ -64,6 +71,46 @@ describe("createSqsHintQueue", () => {
       ...Array.from({ length: 2 }, () => "SendMessageCommand"),
       ...Array.from({ length: 3 }, () => "SendMessageBatchCommand"),
     ]);
+  });
+
+  /** SQS took the batch, but not its last `count` entries. */
+  const refuseLast = (count: number, SenderFault: boolean) => ({
+    kind: "rewrite-answer" as const,
+    rewrite: (body: string) => {
+      const { Successful } = JSON.parse(body) as { Successful: { Id: string }[] };
+      const Failed = Successful.slice(-count).map(({ Id }) => ({
+        Id,
+        SenderFault,
+        Code: "InternalError",
+      }));
+      return JSON.stringify({ Successful: Successful.slice(0, -count), Failed });
+    },
+  });
+  const isBatch = ({ headers }: SeenRequest) =>
+    String(headers["x-amz-target"]).endsWith("SendMessageBatch");
+
+  it("sendAll() sends again what was refused of a batch, and is unavailable when it stays so", async () => {
+    await using proxy = await startFaultyProxy(ENDPOINT);
+    const { endpoint } = proxy;
+    using proxied = createAwsClients({ endpoint, region: REGION, credentials: ROOT });
+    const hints = createSqsHintQueue({ client: proxied.sqs, queue: { name } });
+    const sent = Array.from({ length: 7 }, (_, shard) => hintOf(shard));
+    const batches = () => proxy.seen.filter(isBatch);
+    proxy.onRequest(firstTimes(1, isBatch, refuseLast(2, false)));
+    await hints.sendAll(sent);
+    expect(batches()).toHaveLength(2);
+    expect(await open().receive(100)).toHaveLength(7);
+
+    proxy.clear();
+    proxy.onRequest((request) => (isBatch(request) ? refuseLast(1, false) : undefined));
+    const refused = { name: "SiltError", kind: "unavailable" };
+    await expect(hints.sendAll(sent)).rejects.toMatchObject(refused);
+    expect(batches()).toHaveLength(3);
+
+    proxy.clear();
+    proxy.onRequest((request) => (isBatch(request) ? refuseLast(1, true) : undefined));
+    await expect(hints.sendAll(sent)).rejects.toMatchObject(refused);
+    expect(batches()).toHaveLength(1);
   });
 
   it("works with a queue that is known by its URL", async () => {
