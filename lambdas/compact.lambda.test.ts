@@ -43,11 +43,10 @@ interface Faults {
 }
 
 function functionWith({ ports, env }: Faults = {}) {
-  const { context } = store;
-  const faulty = { ...context, ports: { ...context.ports, ...ports?.(context.ports) } };
-  const used = Object.create(store, { context: { value: faulty } }) as Store;
-  const wiring = testWiring(used, env);
-  const handle = createCompactHandler(wiring);
+  const sound = store.context.ports;
+  const wiring = testWiring(store, env);
+  const faulty = { ...sound, ...ports?.(sound) };
+  const handle = createCompactHandler({ ...wiring, ports: async () => faulty });
   const compact = async (messages: Readonly<Record<string, string>>, context = testContext()) =>
     failedIds(await handle(sqsEvent(messages), context));
   return { compact, wiring };

@@ -6,11 +6,13 @@
  *     not fit would not fit the next time either: it rings an alarm instead, and the sweep hints again
  */
 import { parseHint } from "@silt/aws";
-import { type Hint, reasonOf, shardPartition } from "@silt/core";
+import { type Hint, type Ports, reasonOf, shardPartition } from "@silt/core";
 import type { SQSBatchResponse, SQSEvent } from "aws-lambda";
 import { type CompactedShard, compactHinted } from "./compact-hinted.ts";
 import { deadlineOf } from "./deadline.ts";
-import { type Handle, lambda, type Wiring } from "./wiring.ts";
+import type { Env } from "./env.ts";
+import { openPorts } from "./open-ports.ts";
+import { type Handle, lambda, once, type Wiring } from "./wiring.ts";
 
 const MIB = 1024 * 1024;
 
@@ -19,7 +21,12 @@ interface HintedShard {
   readonly messageIds: string[];
 }
 
-export function createCompactHandler(wiring: Wiring): Handle<SQSEvent, SQSBatchResponse> {
+export interface CompactWiring extends Pick<Wiring, "logger" | "metrics"> {
+  readonly env: Pick<Env, "marginMs" | "diskBytes">;
+  readonly ports: () => Promise<Ports>;
+}
+
+export function createCompactHandler(wiring: CompactWiring): Handle<SQSEvent, SQSBatchResponse> {
   const { env, logger } = wiring;
   return async ({ Records }, context) => {
     using deadline = deadlineOf(context, env.marginMs);
@@ -38,7 +45,7 @@ export function createCompactHandler(wiring: Wiring): Handle<SQSEvent, SQSBatchR
       else known.messageIds.push(messageId);
     }
     if (shards.size > 0) {
-      const { ports } = (await wiring.store()).context;
+      const ports = await wiring.ports();
       const limits = {
         holder: `compact/${context.awsRequestId}`,
         deadline,
@@ -48,7 +55,7 @@ export function createCompactHandler(wiring: Wiring): Handle<SQSEvent, SQSBatchR
       for (const { hint, messageIds } of shards.values()) {
         const compacted = await compactHinted(ports, hint, limits);
         tell(wiring, hint, compacted);
-        if (!(await isDone(wiring, hint, compacted))) failed.push(...messageIds);
+        if (!(await isDone(wiring, ports, hint, compacted))) failed.push(...messageIds);
       }
     }
     return { batchItemFailures: failed.map((itemIdentifier) => ({ itemIdentifier })) };
@@ -57,7 +64,8 @@ export function createCompactHandler(wiring: Wiring): Handle<SQSEvent, SQSBatchR
 
 /** False when the message must come again. What is left is hinted at, so that others go on at once. */
 async function isDone(
-  { store, logger }: Wiring,
+  { logger }: Pick<Wiring, "logger">,
+  ports: Ports,
   hint: Hint,
   { outcome, flips, tried }: CompactedShard,
 ): Promise<boolean> {
@@ -66,7 +74,7 @@ async function isDone(
   // A pass that the whole time was not enough for counts as a failure, or it would be tried for ever.
   if (tried && flips === 0) return false;
   try {
-    await (await store()).context.ports.hints.send(hint);
+    await ports.hints.send(hint);
     return true;
   } catch (error) {
     logger.log("warn", "hint not sent", { ...hint, error: reasonOf(error) });
@@ -75,7 +83,7 @@ async function isDone(
 }
 
 /** Each shard once. */
-function tell({ logger, metrics }: Wiring, hint: Hint, compacted: CompactedShard): void {
+function tell({ logger, metrics }: CompactWiring, hint: Hint, compacted: CompactedShard): void {
   const { outcome, excess, error, excluded, ...rest } = compacted;
   const { collection, shard } = hint;
   const where = { collection, shard };
@@ -96,4 +104,7 @@ function tell({ logger, metrics }: Wiring, hint: Hint, compacted: CompactedShard
   logger.log(level, `shard ${outcome}`, { ...where, ...rest });
 }
 
-export const handler = lambda<SQSEvent, SQSBatchResponse>({ creates: false }, createCompactHandler);
+export const handler = lambda<SQSEvent, SQSBatchResponse>((wiring) => {
+  const ports = once(() => openPorts(wiring.env, wiring, { create: false }));
+  return createCompactHandler({ ...wiring, ports });
+});

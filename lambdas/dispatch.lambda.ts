@@ -2,7 +2,6 @@
 import { createAwsClients, createSqsHintQueue, parseHint } from "@silt/aws";
 import { type Hint, SiltError, shardPartition } from "@silt/core";
 import type { DynamoDBBatchResponse, DynamoDBRecord, DynamoDBStreamEvent } from "aws-lambda";
-import { readEnv } from "./env.ts";
 import { type Handle, lambda, type Wiring } from "./wiring.ts";
 
 export interface DispatchWiring extends Pick<Wiring, "logger"> {
@@ -52,18 +51,15 @@ function readRecord({ eventName, dynamodb }: DynamoDBRecord): Read {
   return hint === undefined || rest.length > 0 ? { read: "poison" } : { read: "hint", hint };
 }
 
-export const handler = lambda<DynamoDBStreamEvent, DynamoDBBatchResponse>(
-  { creates: false },
-  (wiring) => {
-    const { location } = readEnv();
-    if (location.kind !== "aws" || location.queue === undefined) {
-      throw new SiltError(
-        "invalid",
-        'Cannot dispatch: SILT_STORE names no queue, expected "s3://bucket/prefix?table=NAME&queue=NAME"',
-      );
-    }
-    const client = wiring.capture(createAwsClients().sqs);
-    const queue = createSqsHintQueue({ client, queue: { name: location.queue } });
-    return createDispatchHandler({ ...wiring, sendAll: queue.sendAll });
-  },
-);
+export const handler = lambda<DynamoDBStreamEvent, DynamoDBBatchResponse>((wiring) => {
+  const { location } = wiring.env;
+  if (location.kind !== "aws" || location.queue === undefined) {
+    throw new SiltError(
+      "invalid",
+      'Cannot dispatch: SILT_STORE names no queue, expected "s3://bucket/prefix?table=NAME&queue=NAME"',
+    );
+  }
+  const client = wiring.capture(createAwsClients().sqs);
+  const queue = createSqsHintQueue({ client, queue: { name: location.queue } });
+  return createDispatchHandler({ ...wiring, sendAll: queue.sendAll });
+});

@@ -20,13 +20,18 @@ import {
   isImageKey,
   openTargets,
   type SourceOutcome,
+  type Store,
   s3Uri,
 } from "../packages/silt/src/serverless.ts";
 import { deadlineOf } from "./deadline.ts";
+import type { Env } from "./env.ts";
+import { openEnvStore } from "./open-env-store.ts";
 import { parseS3Event } from "./s3-event.ts";
-import { type Handle, lambda, type Wiring } from "./wiring.ts";
+import { type Handle, lambda, once, type Wiring } from "./wiring.ts";
 
-export interface IngestWiring extends Wiring {
+export interface IngestWiring extends Pick<Wiring, "logger" | "metrics"> {
+  readonly env: Pick<Env, "textEmbedder" | "imageEmbedder" | "pipeline" | "marginMs">;
+  readonly store: () => Promise<Store>;
   readonly sources: ImageSource;
 }
 
@@ -172,10 +177,11 @@ async function ingestAll(
   return isWell;
 }
 
-export const handler = lambda<SQSEvent, SQSBatchResponse>({ creates: true }, (wiring) => {
+export const handler = lambda<SQSEvent, SQSBatchResponse>((wiring) => {
   const s3 = wiring.capture(createAwsClients().s3);
   const sources = createImageSources(
     createS3Source(async (name) => createS3SourceBucket(s3, name)),
   );
-  return createIngestHandler({ ...wiring, sources });
+  const store = once(() => openEnvStore(wiring.env, wiring, { create: true }));
+  return createIngestHandler({ ...wiring, store, sources });
 });

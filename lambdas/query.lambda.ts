@@ -5,8 +5,9 @@
 import { isSiltError, reasonOf, SiltError, type SiltErrorKind } from "@silt/core";
 import type { LambdaFunctionURLEvent } from "aws-lambda";
 import type { Store } from "../packages/silt/src/serverless.ts";
+import { openEnvStore } from "./open-env-store.ts";
 import { parseBody, parseRequest, type QueryRequest } from "./query-request.ts";
-import { type Handle, lambda, type Wiring } from "./wiring.ts";
+import { type Handle, lambda, once, type Wiring } from "./wiring.ts";
 
 export interface HttpAnswer {
   readonly statusCode: number;
@@ -29,9 +30,11 @@ const LOGGED: readonly SiltErrorKind[] = ["corrupt", "internal", "unavailable"];
 
 type Answer = { readonly status: number; readonly value: object };
 
-export function createQueryHandler(
-  wiring: Pick<Wiring, "logger" | "store">,
-): Handle<unknown, HttpAnswer | object> {
+export interface QueryWiring extends Pick<Wiring, "logger"> {
+  readonly store: () => Promise<Store>;
+}
+
+export function createQueryHandler(wiring: QueryWiring): Handle<unknown, HttpAnswer | object> {
   const attempt = async (work: () => Promise<object>): Promise<Answer> => {
     try {
       return { status: 200, value: await work() };
@@ -64,11 +67,11 @@ function bodyOf({ body = "", isBase64Encoded }: LambdaFunctionURLEvent): string 
   return isBase64Encoded ? Buffer.from(body, "base64").toString("utf8") : body;
 }
 
-async function health({ store }: Pick<Wiring, "store">): Promise<object> {
+async function health({ store }: Pick<QueryWiring, "store">): Promise<object> {
   return { ok: true, collections: await (await store()).collections() };
 }
 
-async function answer(wiring: Pick<Wiring, "store">, value: unknown): Promise<object> {
+async function answer(wiring: Pick<QueryWiring, "store">, value: unknown): Promise<object> {
   const request = parseRequest(value);
   const answered = await read(await wiring.store(), request);
   const bytes = Buffer.byteLength(JSON.stringify(answered));
@@ -108,4 +111,7 @@ function httpAnswer({ status, value }: Answer): HttpAnswer {
   return { statusCode: status, headers, body: JSON.stringify(value) };
 }
 
-export const handler = lambda<unknown, HttpAnswer | object>({ creates: false }, createQueryHandler);
+export const handler = lambda<unknown, HttpAnswer | object>((wiring) => {
+  const store = once(() => openEnvStore(wiring.env, wiring, { create: false }));
+  return createQueryHandler({ ...wiring, store });
+});

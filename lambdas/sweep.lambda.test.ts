@@ -23,19 +23,11 @@ async function write(name: string, shards = 1): Promise<void> {
   await collection.put([1, 2, 3, 4, 5, 6].map((n) => ({ id: `r-${n}`, embedding: [n, 2, 3] })));
 }
 
-/** The store, later. */
-function later(ms: number): Store {
-  const { context } = store;
-  const clock = { ...context.ports.clock, nowMs: () => context.ports.clock.nowMs() + ms };
-  const ports = { ...context.ports, clock };
-  return new (store.constructor as typeof Store)({ ...context, ports }, store.location, {
-    disposeAsync: async () => {},
-  } as AsyncDisposableStack);
-}
-
-function sweepOf(used: Store) {
-  const wiring = testWiring(used);
-  const handle = createSweepHandler(wiring);
+function sweepOf(laterMs = 0) {
+  const { ports } = store.context;
+  const clock = { ...ports.clock, nowMs: () => ports.clock.nowMs() + laterMs };
+  const wiring = testWiring(store);
+  const handle = createSweepHandler({ ...wiring, ports: async () => ({ ...ports, clock }) });
   return { wiring, sweep: (remaining = 60_000) => handle({}, testContext(remaining)) };
 }
 
@@ -45,7 +37,7 @@ describe("the sweep function", () => {
     await write("idle");
     await store.compact("idle");
     await store.context.ports.hints.receive(100);
-    const { sweep, wiring } = sweepOf(later(2 * 3_600_000));
+    const { sweep, wiring } = sweepOf(2 * 3_600_000);
     expect(await sweep()).toMatchObject({ collections: 2, shards: 3, hinted: 2, stuck: 2 });
     const hints = await store.context.ports.hints.receive(100);
     expect(hints.map(({ shard }) => shard).sort()).toEqual(["0-of-2", "1-of-2"]);
@@ -68,8 +60,8 @@ describe("the sweep function", () => {
     await store.compact("notes");
     await write("notes");
     await store.compact("notes");
-    const first = await sweepOf(store).sweep();
-    const second = await sweepOf(store).sweep();
+    const first = await sweepOf().sweep();
+    const second = await sweepOf().sweep();
     expect(first.deleted + second.deleted).toBeGreaterThan(0);
     expect(await store.verify()).toMatchObject({ ok: true });
   });
@@ -79,7 +71,7 @@ describe("the sweep function", () => {
     await write("notes");
     const [shard] = shardRefs((await store.collection("broken")).identity);
     rmSync(join(temporary.location, pointerKey(shard as never)));
-    const { sweep, wiring } = sweepOf(later(120_000));
+    const { sweep, wiring } = sweepOf(120_000);
     await expect(sweep()).rejects.toMatchObject({
       kind: "corrupt",
       message: expect.stringContaining("1 failures"),
@@ -93,13 +85,12 @@ describe("the sweep function", () => {
 
   it("without time for the collector it ends well, and the next one goes on", async () => {
     await write("notes");
-    const { sweep, wiring } = sweepOf(store);
-    const slow = wiring.store;
+    const { sweep, wiring } = sweepOf();
     const late = createSweepHandler({
       ...wiring,
-      store: async () => {
+      ports: async () => {
         await new Promise((resolve) => setTimeout(resolve, 50));
-        return slow();
+        return store.context.ports;
       },
     });
     expect(await late({}, testContext(1))).toMatchObject({ collected: false, deleted: 0 });
@@ -107,6 +98,6 @@ describe("the sweep function", () => {
   });
 
   it("an empty store is swept", async () => {
-    expect(await sweepOf(store).sweep()).toMatchObject({ collections: 0, collected: true });
+    expect(await sweepOf().sweep()).toMatchObject({ collections: 0, collected: true });
   });
 });

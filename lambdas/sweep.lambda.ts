@@ -7,7 +7,10 @@
  */
 import {
   isSiltError,
+  listCollections,
+  type OpenCollection,
   openCollection,
+  type Ports,
   readShardStatus,
   reasonOf,
   type ShardRef,
@@ -15,9 +18,12 @@ import {
   type SiltErrorKind,
   shardRefs,
 } from "@silt/core";
-import type { Store } from "../packages/silt/src/serverless.ts";
+import { collectCollection } from "../packages/silt/src/collect-store.ts";
+import { sweepCollection } from "../packages/silt/src/sweep-store.ts";
 import { type Deadline, deadlineOf } from "./deadline.ts";
-import { type Handle, lambda, type Wiring } from "./wiring.ts";
+import type { Env } from "./env.ts";
+import { openPorts } from "./open-ports.ts";
+import { type Handle, lambda, once, type Wiring } from "./wiring.ts";
 
 export interface SweepAnswer {
   readonly collections: number;
@@ -44,16 +50,20 @@ const ALARMING: readonly SiltErrorKind[] = ["corrupt", "internal", "invalid"];
 /** The collector begins with another collection each time, so that none is always the last. */
 const TURN_MS = 60_000;
 
-export function createSweepHandler(wiring: Wiring): Handle<unknown, SweepAnswer> {
+export interface SweepWiring extends Pick<Wiring, "logger" | "metrics"> {
+  readonly env: Pick<Env, "marginMs">;
+  readonly ports: () => Promise<Ports>;
+}
+
+export function createSweepHandler(wiring: SweepWiring): Handle<unknown, SweepAnswer> {
   return async (_, context) => {
     using deadline = deadlineOf(context, wiring.env.marginMs);
-    const store = await wiring.store();
-    const sweep = new Sweep(wiring, store, deadline);
-    const names = await store.collections();
+    const ports = await wiring.ports();
+    const sweep = new Sweep(wiring, ports, `sweep/${context.awsRequestId}`, deadline);
+    const names = await listCollections(ports);
     for (const name of names) await sweep.repair(name);
     for (const name of names) await sweep.measure(name);
-    const { nowMs } = store.context.ports.clock;
-    const first = Math.floor(nowMs() / TURN_MS) % Math.max(1, names.length);
+    const first = Math.floor(ports.clock.nowMs() / TURN_MS) % Math.max(1, names.length);
     for (const name of [...names.slice(first), ...names.slice(0, first)]) {
       await sweep.collect(name);
     }
@@ -72,22 +82,26 @@ export function createSweepHandler(wiring: Wiring): Handle<unknown, SweepAnswer>
 class Sweep {
   readonly counts = { shards: 0, hinted: 0, stuck: 0, deleted: 0, collected: true };
   readonly alarming: Failure[] = [];
-  readonly #wiring: Wiring;
-  readonly #store: Store;
+  readonly #wiring: SweepWiring;
+  readonly #ports: Ports;
+  readonly #holder: string;
   readonly #deadline: Deadline;
   /** Collections, and shards, that are told about already. */
   readonly #broken = new Set<string>();
 
-  constructor(wiring: Wiring, store: Store, deadline: Deadline) {
+  constructor(wiring: SweepWiring, ports: Ports, holder: string, deadline: Deadline) {
     this.#wiring = wiring;
-    this.#store = store;
+    this.#ports = ports;
+    this.#holder = holder;
     this.#deadline = deadline;
   }
 
   async repair(collection: string): Promise<void> {
     await this.#attempt({ collection }, async () => {
       const { signal } = this.#deadline;
-      for (const report of await this.#store.sweep({ collection, signal })) {
+      for (const report of await sweepCollection(this.#context, await this.#open(collection), {
+        signal,
+      })) {
         const { shard, hinted, stuck, error } = report;
         const where = { collection, shard };
         if (error !== undefined) this.#failed(where, error);
@@ -105,9 +119,7 @@ class Sweep {
 
   async measure(collection: string): Promise<void> {
     await this.#attempt({ collection }, async () => {
-      const { ports } = this.#store.context;
-      const opened = await openCollection(ports, collection);
-      for (const shard of opened === undefined ? [] : shardRefs(opened.identity)) {
+      for (const shard of shardRefs((await this.#open(collection)).identity)) {
         this.counts.shards += 1;
         await this.#attempt({ collection, shard: shard.shard }, () => this.#measureShard(shard));
       }
@@ -116,7 +128,7 @@ class Sweep {
 
   async #measureShard(shard: ShardRef): Promise<void> {
     const { metrics, logger } = this.#wiring;
-    const status = await readShardStatus(this.#store.context.ports, shard);
+    const status = await readShardStatus(this.#ports, shard);
     const { pending, excluded, oldestPendingSeconds, secondsSinceFlip, version } = status;
     metrics.gauge("PendingRuns", pending);
     metrics.gauge("OldestPendingSeconds", oldestPendingSeconds ?? 0);
@@ -132,7 +144,9 @@ class Sweep {
     const { signal } = this.#deadline;
     await this.#attempt({ collection }, async () => {
       signal.throwIfAborted();
-      for (const report of await this.#store.gc({ collection, delete: true, signal })) {
+      const { identity } = await this.#open(collection);
+      const options = { delete: true, signal };
+      for (const report of await collectCollection(this.#context, identity, options)) {
         const { shard, deleted, retired, error } = report;
         if (error !== undefined) this.#failed({ collection, shard }, error);
         this.counts.deleted += deleted.length;
@@ -142,6 +156,16 @@ class Sweep {
         this.#wiring.logger.log("info", "shard collected", { collection, shard, ...told });
       }
     });
+  }
+
+  get #context() {
+    return { ports: this.#ports, holder: this.#holder };
+  }
+
+  async #open(collection: string): Promise<OpenCollection> {
+    const opened = await openCollection(this.#ports, collection);
+    if (opened !== undefined) return opened;
+    throw new SiltError("unavailable", `Cannot sweep "${collection}": it vanished meanwhile`);
   }
 
   async #attempt(where: Where, work: () => Promise<void>): Promise<void> {
@@ -170,4 +194,7 @@ class Sweep {
   }
 }
 
-export const handler = lambda<unknown, SweepAnswer>({ creates: true }, createSweepHandler);
+export const handler = lambda<unknown, SweepAnswer>((wiring) => {
+  const ports = once(() => openPorts(wiring.env, wiring, { create: true }));
+  return createSweepHandler({ ...wiring, ports });
+});

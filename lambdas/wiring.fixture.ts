@@ -1,7 +1,8 @@
 /** What the tests of the functions share: events as AWS sends them, a context, and what was logged. */
-import type { LogLevel } from "@silt/core";
+import type { LogLevel, Ports } from "@silt/core";
 import type { Context, SQSEvent, SQSRecord } from "aws-lambda";
 import type { Store } from "../packages/silt/src/serverless.ts";
+import type { Env } from "./env.ts";
 import type { Wiring } from "./wiring.ts";
 
 export interface LoggedLine {
@@ -10,13 +11,16 @@ export interface LoggedLine {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-export interface TestWiring extends Wiring {
+export interface TestWiring extends Pick<Wiring, "logger" | "metrics"> {
+  readonly env: Omit<Env, "store" | "location" | "collections" | "cacheFolder" | "isTraced">;
+  readonly store: () => Promise<Store>;
+  readonly ports: () => Promise<Ports>;
   readonly lines: LoggedLine[];
   /** Values by the name of the metric, in the order in which they came. */
   readonly values: Map<string, number[]>;
 }
 
-export function testWiring(store: Store, env: Partial<Wiring["env"]> = {}): TestWiring {
+export function testWiring(store: Store, env: Partial<Env> = {}): TestWiring {
   const lines: LoggedLine[] = [];
   const values = new Map<string, number[]>();
   const take = (name: string, value: number) =>
@@ -33,6 +37,7 @@ export function testWiring(store: Store, env: Partial<Wiring["env"]> = {}): Test
     logger: { log: (level, message, fields = {}) => void lines.push({ level, message, fields }) },
     metrics: { count: take, gauge: take },
     store: async () => store,
+    ports: async () => store.context.ports,
     lines,
     values,
   };

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openEnvStore } from "./open-env-store.ts";
 import { testContext } from "./wiring.fixture.ts";
 import { lambda, once } from "./wiring.ts";
 
@@ -33,12 +34,10 @@ const lines = () =>
     .map((line) => JSON.parse(line));
 
 const collections = () =>
-  lambda<unknown, readonly string[]>(
-    { creates: true },
-    ({ store }) =>
-      async () =>
-        (await store()).collections(),
-  );
+  lambda<unknown, readonly string[]>((wiring) => {
+    const store = once(() => openEnvStore(wiring.env, wiring, { create: true }));
+    return async () => (await store()).collections();
+  });
 
 describe("lambda()", () => {
   it("makes the collections of the environment, and again nothing", async () => {
@@ -56,8 +55,9 @@ describe("lambda()", () => {
   it("F13 opens once a container, and a failed opening is not kept", async () => {
     writeFileSync(join(folder, "store"), "no folder");
     const stores: unknown[] = [];
-    const handle = lambda<unknown, void>({ creates: true }, ({ store }) => async () => {
-      stores.push(await store());
+    const handle = lambda<unknown, void>((wiring) => {
+      const store = once(() => openEnvStore(wiring.env, wiring, { create: true }));
+      return async () => void stores.push(await store());
     });
     await expect(handle({}, testContext())).rejects.toThrow("store");
     rmSync(join(folder, "store"));
@@ -80,7 +80,7 @@ describe("lambda()", () => {
   });
 
   it("metrics go out at the end of each invocation, over all shards, also of one that fails", async () => {
-    const handle = lambda<{ fails: boolean }, void>({ creates: true }, ({ metrics }) => {
+    const handle = lambda<{ fails: boolean }, void>(({ metrics }) => {
       return async ({ fails }) => {
         metrics.gauge("OldestPendingSeconds", 5, { collection: "a" });
         metrics.gauge("OldestPendingSeconds", 7, { collection: "b" });

@@ -1,27 +1,21 @@
-/** What the functions work with, opened once a container: a store, and where logs, metrics and traces go. */
+/** What every function has: its environment, and where logs, metrics and traces go. Made once a container. */
 import { Logger as PowerLogger } from "@aws-lambda-powertools/logger";
 import { MetricUnit, Metrics as PowerMetrics } from "@aws-lambda-powertools/metrics";
 import type { Tracer } from "@aws-lambda-powertools/tracer";
 import { isSiltError, type Logger, type Metrics, reasonOf } from "@silt/core";
 import type { Context } from "aws-lambda";
-import { openStore, type Store } from "../packages/silt/src/serverless.ts";
 import { type Env, readEnv } from "./env.ts";
 
-/** What a handler is made from; tests make it themselves. */
+/** What every handler is made from. */
 export interface Wiring {
-  readonly env: Pick<Env, "textEmbedder" | "imageEmbedder" | "pipeline" | "marginMs" | "diskBytes">;
+  readonly env: Env;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** Opened at its first use, with the collections of the environment where that is asked for. */
-  store(): Promise<Store>;
+  /** The client, its calls as parts of the trace where there is one. */
+  readonly capture: <Client>(client: Client) => Client;
 }
 
 export type Handle<Event, Result> = (event: Event, context: Context) => Promise<Result>;
-
-export interface LambdaOptions {
-  /** The role may create: the store itself, and the collections of the environment. */
-  readonly creates: boolean;
-}
 
 const NAMESPACE = "Silt";
 
@@ -42,8 +36,7 @@ export function once<T>(open: () => Promise<T>): () => Promise<T> {
  * environment is a failure with a reason. Failures are logged here, once, and thrown on.
  */
 export function lambda<Event, Result>(
-  { creates }: LambdaOptions,
-  create: (wiring: Wiring & Tracing) => Handle<Event, Result>,
+  create: (wiring: Wiring) => Handle<Event, Result>,
 ): Handle<Event, Result> {
   const powerLogger = new PowerLogger();
   const logger = loggerOf(powerLogger);
@@ -52,9 +45,8 @@ export function lambda<Event, Result>(
     const env = readEnv();
     const metrics = metricsOf(powerMetrics);
     const tracer = env.isTraced ? await openTracer() : undefined;
-    const store = once(() => openAll(env, { logger, metrics, creates }));
-    const capture: Tracing["capture"] = (client) => tracer?.captureAWSv3Client(client) ?? client;
-    return { tracer, handle: create({ env, logger, metrics, store, capture }) };
+    const capture: Wiring["capture"] = (client) => tracer?.captureAWSv3Client(client) ?? client;
+    return { tracer, handle: create({ env, logger, metrics, capture }) };
   });
   return async (event, context) => {
     powerLogger.addContext(context);
@@ -69,28 +61,6 @@ export function lambda<Event, Result>(
       if (powerMetrics.hasStoredMetrics()) powerMetrics.publishStoredMetrics();
     }
   };
-}
-
-export interface Tracing {
-  /** The client, its calls as parts of the trace where there is one. */
-  readonly capture: <Client>(client: Client) => Client;
-}
-
-async function openAll(
-  env: Env,
-  { logger, metrics, creates }: LambdaOptions & Pick<Wiring, "logger" | "metrics">,
-): Promise<Store> {
-  const { cacheFolder } = env;
-  const store = await openStore(env.store, { create: creates, cacheFolder, logger, metrics });
-  try {
-    for (const { name, ...settings } of creates ? env.collections : []) {
-      await store.ensureCollection(name, settings as Parameters<Store["ensureCollection"]>[1]);
-    }
-    return store;
-  } catch (error) {
-    await store[Symbol.asyncDispose]();
-    throw error;
-  }
 }
 
 export function loggerOf(power: PowerLogger): Logger {

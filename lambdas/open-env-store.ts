@@ -1,0 +1,22 @@
+import { openStore, type Store } from "../packages/silt/src/serverless.ts";
+import type { Env } from "./env.ts";
+import type { Wiring } from "./wiring.ts";
+
+/** The store of the environment; with `create` it is made, and its collections where they are missing. */
+export async function openEnvStore(
+  env: Pick<Env, "store" | "cacheFolder" | "collections">,
+  { logger, metrics }: Pick<Wiring, "logger" | "metrics">,
+  { create }: { readonly create: boolean },
+): Promise<Store> {
+  const { cacheFolder } = env;
+  const store = await openStore(env.store, { create, cacheFolder, logger, metrics });
+  try {
+    for (const { name, ...settings } of create ? env.collections : []) {
+      await store.ensureCollection(name, settings as Parameters<Store["ensureCollection"]>[1]);
+    }
+    return store;
+  } catch (error) {
+    await store[Symbol.asyncDispose]();
+    throw error;
+  }
+}
