@@ -1,6 +1,7 @@
 /** Settings from the command line (`-c name=value`) or `cdk.json`, checked before anything is built. */
 import type { App } from "aws-cdk-lib";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
+import { readEnv } from "../lambdas/env.ts";
 import { FUNCTION_NAMES } from "./silt-function.ts";
 import type { SiltSettings } from "./silt-stack.ts";
 
@@ -18,6 +19,9 @@ const TEXTS = {
   removal: /^(?:retain|destroy)$/,
   uploadsPrefix: /^.*$/,
   alarmTopicArn: /^arn:.+$/,
+  pipeline: /^(?:auto|text|image)$/,
+  textEmbedder: /^.+$/,
+  imageEmbedder: /^.+$/,
 } as const;
 /** Smallest and largest value that the service takes. */
 const NUMBERS = {
@@ -98,8 +102,10 @@ export function settingsOf(read: App["node"]["tryGetContext"]): AppSettings {
   if (typeof stackName !== "string" || !STACK_NAME.test(stackName)) {
     refuse("stackName", stackName, "letters, digits and dashes, a letter first");
   }
-  if (settings.collections !== undefined && !Array.isArray(settings.collections)) {
-    refuse("collections", settings.collections, "an array");
+  // The functions' own parser: what they would refuse is refused here.
+  if (settings.collections !== undefined) {
+    const SILT_COLLECTIONS = JSON.stringify(settings.collections);
+    readEnv({ SILT_STORE: "s3://bucket?table=table", SILT_COLLECTIONS });
   }
   const days = settings.logRetentionDays;
   if (days !== undefined && RetentionDays[days] === undefined) {

@@ -2,6 +2,7 @@
 import { CfnOutput, Duration, RemovalPolicy, Stack, type StackProps } from "aws-cdk-lib";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
 import type { Construct } from "constructs";
+import type { CollectionSpec } from "../lambdas/env.ts";
 import { addAlarms } from "./alarms.ts";
 import { addDashboard } from "./dashboard.ts";
 import { acknowledgePrefixes } from "./grants.ts";
@@ -20,8 +21,13 @@ export interface SiltSettings {
   readonly architecture?: "arm64" | "x86_64";
   /** What `cdk destroy` does to data and logs; default `retain`. */
   readonly removal?: "retain" | "destroy";
-  /** Collections that ingest makes and keeps, as SILT_COLLECTIONS takes them; default: its own. */
-  readonly collections?: readonly unknown[];
+  /** Collections that are made where they are missing; default: those that ingest makes. */
+  readonly collections?: readonly CollectionSpec[];
+  /** What ingest makes of pictures; default `auto`: of text lines and words, of all an image. */
+  readonly pipeline?: "auto" | "text" | "image";
+  /** Embedders of the collections that ingest makes; default: those of the library. */
+  readonly textEmbedder?: string;
+  readonly imageEmbedder?: string;
   /** Only uploads below it are ingested; default: all. */
   readonly uploadsPrefix?: string;
   /** Megabytes by function; what is not given has its default. CPU grows with memory. */
@@ -71,6 +77,16 @@ function pipelineOptions(props: SiltSettings): PipelineOptions {
   };
 }
 
+function ingestEnvironment(props: SiltSettings): Readonly<Record<string, string>> {
+  const { collections, pipeline, textEmbedder, imageEmbedder } = props;
+  return {
+    ...(collections && { SILT_COLLECTIONS: JSON.stringify(collections) }),
+    ...(pipeline && { SILT_PIPELINE: pipeline }),
+    ...(textEmbedder && { SILT_TEXT_EMBEDDER: textEmbedder }),
+    ...(imageEmbedder && { SILT_IMAGE_EMBEDDER: imageEmbedder }),
+  };
+}
+
 export class SiltStack extends Stack {
   constructor(scope: Construct, id: string, props: SiltStackProps) {
     super(scope, id, {
@@ -98,7 +114,7 @@ export class SiltStack extends Stack {
       environment: {
         SILT_STORE: location,
         SILT_CACHE: LOCAL_CACHE,
-        ...(props.collections && { SILT_COLLECTIONS: JSON.stringify(props.collections) }),
+        ...ingestEnvironment(props),
       },
     };
     const cache = props.sharedCache

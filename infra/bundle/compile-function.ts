@@ -7,6 +7,8 @@ import { EXTERNAL_PACKAGES, type ExternalPackage } from "./external-packages.ts"
 export interface CompiledFunction {
   readonly files: ReadonlyMap<string, Uint8Array>;
   readonly packages: readonly ExternalPackage[];
+  /** Own files that it was made of, from the top. */
+  readonly sources: readonly string[];
 }
 
 /** Lambda calls `index.handler`. */
@@ -41,9 +43,11 @@ const compile = (entries: Readonly<Record<string, string>>, top: string) =>
     logLevel: "silent",
   });
 
-function workersOf({ inputs }: Metafile, top: string): Readonly<Record<string, string>> {
-  const own = Object.keys(inputs).filter((path) => !path.includes("node_modules/"));
-  const started = own.flatMap((path) =>
+const ownSources = ({ inputs }: Metafile) =>
+  Object.keys(inputs).filter((path) => !path.includes("node_modules/"));
+
+function workersOf(metafile: Metafile, top: string): Readonly<Record<string, string>> {
+  const started = ownSources(metafile).flatMap((path) =>
     [...readFileSync(join(top, path), "utf8").matchAll(BESIDE)].map(([, name = ""]) => [
       name,
       `${dirname(path)}/${name}.ts`,
@@ -73,5 +77,6 @@ export async function compileFunction(entry: string, top: string): Promise<Compi
   return {
     files: new Map(whole.outputFiles.map(({ path, contents }) => [basename(path), contents])),
     packages: packagesOf(whole.metafile),
+    sources: ownSources(whole.metafile),
   };
 }

