@@ -8,7 +8,7 @@ export const SHA256_METADATA = "silt-sha256";
 
 /** Bytes that are read once, in order. */
 export interface OpenSource extends AsyncDisposable {
-  /** The next `length` bytes, fewer at the end. The array belongs to the caller. */
+  /** The next `length` bytes, fewer only at the end. */
   read(length: number): Promise<Uint8Array>;
 }
 

@@ -1,4 +1,8 @@
-import { GetQueueUrlCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
+import {
+  GetQueueAttributesCommand,
+  GetQueueUrlCommand,
+  SendMessageCommand,
+} from "@aws-sdk/client-sqs";
 import {
   type AwsClients,
   createAwsClients,
@@ -41,6 +45,17 @@ describe("createSqsHintQueue", () => {
     const { QueueUrl } = await clients.sqs.send(new GetQueueUrlCommand({ QueueName }));
     if (QueueUrl === undefined) throw new Error(`expected the URL of ${QueueName}`);
     return QueueUrl;
+  };
+
+  /** Those too that somebody has received and not deleted. */
+  const messagesIn = async (QueueUrl: string) => {
+    const counted = [
+      "ApproximateNumberOfMessages",
+      "ApproximateNumberOfMessagesNotVisible",
+    ] as const;
+    const asked = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: [...counted] });
+    const { Attributes } = await clients.sqs.send(asked);
+    return counted.reduce((sum, name) => sum + Number(Attributes?.[name]), 0);
   };
 
   it("sendAll() sends each of many hints once", async () => {
@@ -124,7 +139,16 @@ describe("createSqsHintQueue", () => {
     await clients.sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: "hello" }));
     await open().send(hintOf(1));
     await clients.sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: "{}" }));
+    expect(await messagesIn(QueueUrl)).toBe(3);
     expect(await open().receive(10)).toEqual([hintOf(1)]);
+    expect(await messagesIn(QueueUrl)).toBe(2);
+  });
+
+  it("receive() deletes what it took, repeated hints too: they don't come back in time", async () => {
+    const QueueUrl = await urlOf(name);
+    for (const shard of [1, 2, 1, 1]) await open().send(hintOf(shard));
+    expect(await open().receive(10)).toHaveLength(2);
+    expect(await messagesIn(QueueUrl)).toBe(0);
   });
 
   it("a queue that is not there is a mistake of the operator, found when it is first used", async () => {
