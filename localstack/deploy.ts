@@ -32,7 +32,8 @@ export async function deployStack(options: DeployOptions): Promise<StackOutputs>
   const folder = mkdtempSync(join(tmpdir(), "silt-deploy-"));
   try {
     const outputs = join(folder, "outputs.json");
-    const all = { local: "true", stackName: stack, ...context };
+    // Each function that runs is a process of this machine.
+  const all = { local: "true", stackName: stack, ingestConcurrency: "2", ...context };
     const props = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const common = ["--output", join(folder, "cdk.out"), ...props];
     await cdk(["bootstrap", `aws://${ACCOUNT}/${REGION}`, ...common], options);

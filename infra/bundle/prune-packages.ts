@@ -15,8 +15,9 @@ const UNUSED = [
   /^sharp\/(?:src|install)$/,
   /^@img\/[^/]+\/(?:include|lib\/glib-2\.0)$/,
   /^tesseract\.js\/(?:dist|scripts)$/,
-  // Text recognition runs LSTM_ONLY, on processors that all have SIMD, from the plain .wasm file.
-  /^tesseract\.js-core\/tesseract-core(?!-(?:relaxed)?simd-lstm\.(?:js|wasm)$)/,
+  // Processors all have SIMD. Of a LSTM engine version 7.0.0 loads the whole core: it takes its own
+  // `lstmOnly` for the number of an engine (src/worker-script/node/getCore.js); a mended one would not.
+  /^tesseract\.js-core\/tesseract-core(?!-(?:relaxed)?simd(?:-lstm)?\.(?:js|wasm)$)/,
   /^@tesseract\.js-data\/eng\/(?!4\.0\.0_best_int$|package\.json$|index\.js$|LICENSE)[^/]+$/,
   // Transformers runs on the native runtime.
   /^@xenova\/transformers\/dist$/,
