@@ -74,7 +74,7 @@ describe("the sweep function", () => {
     const { sweep, wiring } = sweepOf(120_000);
     await expect(sweep()).rejects.toMatchObject({
       kind: "corrupt",
-      message: expect.stringContaining("1 failures"),
+      message: expect.stringContaining("1 failed"),
     });
     const errors = wiring.lines.filter(({ level }) => level === "error");
     expect(errors).toMatchObject([{ fields: { collection: "broken", shard: "0-of-2" } }]);
@@ -93,11 +93,28 @@ describe("the sweep function", () => {
         return store.context.ports;
       },
     });
-    expect(await late({}, testContext(1))).toMatchObject({ collected: false, deleted: 0 });
-    expect(await sweep()).toMatchObject({ collected: true });
+    expect(await late({}, testContext(1))).toMatchObject({ collected: 0, deleted: 0 });
+    expect(await sweep()).toMatchObject({ collected: 1 });
+  });
+
+  it("the collector looks through a collection once an hour", async () => {
+    await write("notes");
+    let laterMs = 0;
+    const { ports } = store.context;
+    const clock = { ...ports.clock, nowMs: () => ports.clock.nowMs() + laterMs };
+    const handle = createSweepHandler({
+      ...testWiring(store),
+      ports: async () => ({ ...ports, clock }),
+    });
+    const collected: number[] = [];
+    for (const minutes of [0, 5, 59, 61, 66]) {
+      laterMs = minutes * 60_000;
+      collected.push((await handle({}, testContext())).collected);
+    }
+    expect(collected).toEqual([1, 0, 0, 1, 0]);
   });
 
   it("an empty store is swept", async () => {
-    expect(await sweepOf().sweep()).toMatchObject({ collections: 0, collected: true });
+    expect(await sweepOf().sweep()).toMatchObject({ collections: 0, collected: 0 });
   });
 });

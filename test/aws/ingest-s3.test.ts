@@ -224,7 +224,7 @@ describe("the functions on S3, DynamoDB and SQS", () => {
       collections: 1,
       shards: 1,
       hinted: 0,
-      collected: true,
+      collected: 1,
     });
     expect(await store.verify()).toMatchObject({ ok: true });
   });

@@ -1,0 +1,141 @@
+/** One round of the sweep over all collections. A shard that fails doesn't stop the others. */
+import {
+  isSiltError,
+  type OpenCollection,
+  openCollection,
+  type Ports,
+  readShardStatus,
+  reasonOf,
+  type ShardRef,
+  type SiltErrorKind,
+  shardRefs,
+} from "@silt/core";
+import { collectCollection } from "../packages/silt/src/collect-store.ts";
+import { sweepCollection } from "../packages/silt/src/sweep-store.ts";
+import type { Wiring } from "./wiring.ts";
+
+export interface SweepFailure {
+  readonly kind: SiltErrorKind;
+  readonly message: string;
+}
+
+interface Where {
+  readonly collection: string;
+  readonly shard?: string | null;
+}
+
+interface RoundContext extends Pick<Wiring, "logger" | "metrics"> {
+  readonly ports: Ports;
+  readonly holder: string;
+  readonly signal: AbortSignal;
+}
+
+/** What an alarm must ring for; anything else may pass by itself. */
+const ALARMING: readonly SiltErrorKind[] = ["corrupt", "internal", "invalid"];
+
+export class SweepRound {
+  readonly counts = { shards: 0, hinted: 0, stuck: 0, deleted: 0 };
+  readonly alarming: SweepFailure[] = [];
+  readonly #context: RoundContext;
+  /** Collections, and shards, that are told about already: what fails in one step fails in the next. */
+  readonly #told = new Set<string>();
+
+  constructor(context: RoundContext) {
+    this.#context = context;
+  }
+
+  async open(names: readonly string[]): Promise<readonly OpenCollection[]> {
+    const opened: OpenCollection[] = [];
+    for (const collection of names) {
+      const isOpen = await this.#attempt({ collection }, async () => {
+        const found = await openCollection(this.#context.ports, collection);
+        if (found !== undefined) opened.push(found);
+      });
+      if (!isOpen) this.#context.metrics.gauge("StuckShards", 1);
+    }
+    return opened;
+  }
+
+  /** Repairs what was forgotten, and hints at what waits. */
+  async repair(opened: OpenCollection): Promise<void> {
+    const { collection } = opened.identity;
+    const { ports, holder, signal, metrics, logger } = this.#context;
+    await this.#attempt({ collection }, async () => {
+      const reports = await sweepCollection({ ports, holder }, opened, { signal });
+      for (const { shard, hinted, stuck, error } of reports) {
+        const where = { collection, shard };
+        if (error !== undefined) this.#failed(where, error);
+        if (hinted) this.counts.hinted += 1;
+        if (stuck !== null) logger.log("error", "shard is stuck", { ...where, reason: stuck });
+        // One that is damaged is stuck as well.
+        const isStuck = stuck !== null || error?.kind === "corrupt";
+        if (isStuck) this.counts.stuck += 1;
+        metrics.gauge("StuckShards", isStuck ? 1 : 0);
+      }
+    });
+  }
+
+  /** Says how every shard is doing, for the alarms. */
+  async measure({ identity }: OpenCollection): Promise<void> {
+    for (const shard of shardRefs(identity)) {
+      this.counts.shards += 1;
+      await this.#attempt(shard, () => this.#measureShard(shard));
+    }
+  }
+
+  /** Collects what nothing needs. False when the time was up before everything was looked at. */
+  async collect({ identity }: OpenCollection): Promise<boolean> {
+    const { collection } = identity;
+    const { ports, holder, signal, logger } = this.#context;
+    await this.#attempt({ collection }, async () => {
+      const options = { delete: true, signal };
+      for (const report of await collectCollection({ ports, holder }, identity, options)) {
+        const { shard, deleted, retired, error } = report;
+        if (error !== undefined) this.#failed({ collection, shard }, error);
+        this.counts.deleted += deleted.length;
+        if (deleted.length === 0 && retired.length === 0) continue;
+        const bytes = deleted.reduce((sum, object) => sum + object.bytes, 0);
+        const told = { deleted: deleted.length, bytes, retired };
+        logger.log("info", "shard collected", { collection, shard, ...told });
+      }
+    });
+    return !signal.aborted;
+  }
+
+  async #measureShard(shard: ShardRef): Promise<void> {
+    const { ports, metrics, logger } = this.#context;
+    const status = await readShardStatus(ports, shard);
+    const { pending, excluded, oldestPendingSeconds, secondsSinceFlip, version } = status;
+    metrics.gauge("PendingRuns", pending);
+    metrics.gauge("OldestPendingSeconds", oldestPendingSeconds ?? 0);
+    // An idle shard is not late.
+    metrics.gauge("SecondsSinceFlip", pending === 0 ? 0 : (secondsSinceFlip ?? 0));
+    metrics.gauge("ExcludedRuns", excluded);
+    const where = { collection: shard.collection, shard: shard.shard };
+    const told = { pending, excluded, oldestPendingSeconds, secondsSinceFlip, version };
+    logger.log("info", "shard", { ...where, ...told });
+  }
+
+  /** False when it failed; what the end of the time cuts short is no failure. */
+  async #attempt(where: Where, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      if (this.#context.signal.aborted) return true;
+      const kind = isSiltError(error) ? error.kind : "internal";
+      this.#failed(where, { kind, message: reasonOf(error) });
+      return false;
+    }
+  }
+
+  #failed({ collection, shard = null }: Where, failure: SweepFailure): void {
+    const key = `${collection}/${shard ?? ""}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    const { kind, message } = failure;
+    const isAlarming = ALARMING.includes(kind);
+    if (isAlarming) this.alarming.push(failure);
+    this.#context.logger.log(isAlarming ? "error" : "warn", message, { collection, shard, kind });
+  }
+}
