@@ -1,5 +1,3 @@
-import { rmSync } from "node:fs";
-import { join } from "node:path";
 import { pointerKey, shardRefs } from "@silt/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Store } from "../packages/silt/src/serverless.ts";
@@ -70,7 +68,7 @@ describe("the sweep function", () => {
     await write("broken", 2);
     await write("notes");
     const [shard] = shardRefs((await store.collection("broken")).identity);
-    rmSync(join(temporary.location, pointerKey(shard as never)));
+    await store.context.ports.objects.delete(pointerKey(shard as never));
     const { sweep, wiring } = sweepOf(120_000);
     await expect(sweep()).rejects.toMatchObject({
       kind: "corrupt",
