@@ -33,7 +33,7 @@ export async function deployStack(options: DeployOptions): Promise<StackOutputs>
   try {
     const outputs = join(folder, "outputs.json");
     // Each function that runs is a process of this machine.
-  const all = { local: "true", stackName: stack, ingestConcurrency: "2", ...context };
+    const all = { local: "true", stackName: stack, ingestConcurrency: "2", ...context };
     const props = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const common = ["--output", join(folder, "cdk.out"), ...props];
     await cdk(["bootstrap", `aws://${ACCOUNT}/${REGION}`, ...common], options);
