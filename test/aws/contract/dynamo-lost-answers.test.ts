@@ -283,6 +283,26 @@ describe("a lease whose answer was lost", () => {
     expect((await leases().acquire(LINES, wanted)).outcome).toBe("acquired");
   });
 
+  it("F4 that was free or expired when it was read, and taken since, is held", async () => {
+    const direct = createDynamoLeaseStore({ client: clients.dynamo, table }, clock);
+    for (const [epoch, holder] of [
+      [5, "bob"],
+      [6, "eve"],
+    ] as const) {
+      let taken = false;
+      proxy.treat(async ({ operation }) => {
+        if (operation === "PutItem" && !taken) {
+          taken = true;
+          await direct.acquire(LINES, { ...wanted, holder });
+        }
+        return "pass" as const;
+      });
+      expect(await leases().acquire(LINES, wanted)).toMatchObject({ outcome: "held", by: holder });
+      expect(await read()).toMatchObject({ holder, epoch });
+      await clock.advance(wanted.ttlMs + wanted.skewMs + 1);
+    }
+  });
+
   it("is released once, and extended, although the SDK asked twice", async () => {
     const acquired = await leases().acquire(LINES, wanted);
     if (acquired.outcome !== "acquired") throw new Error("held");

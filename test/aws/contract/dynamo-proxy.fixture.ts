@@ -20,23 +20,25 @@ export type Treatment =
   | "lose-request"
   | { readonly error: string; readonly body?: object };
 
+type Rule = (call: SeenCall, nth: number) => Treatment | Promise<Treatment>;
+
 export interface DynamoProxy extends AsyncDisposable {
   readonly clients: AwsClients;
   readonly seen: readonly SeenCall[];
-  /** Decides what happens to a call; `nth` counts the calls of its operation from 1. */
-  treat(rule: (call: SeenCall, nth: number) => Treatment): void;
+  /** Decides what happens to a call, and when; `nth` counts the calls of its operation from 1. */
+  treat(rule: Rule): void;
 }
 
 export async function openDynamoProxy(): Promise<DynamoProxy> {
   const seen: SeenCall[] = [];
-  let rule: (call: SeenCall, nth: number) => Treatment = () => "pass";
+  let rule: Rule = () => "pass";
   const server = createServer(async (incoming, answer) => {
     const bytes = Buffer.concat(await incoming.toArray());
     const operation = String(incoming.headers["x-amz-target"]).split(".")[1] ?? "";
     const call = { operation, body: JSON.parse(bytes.toString()) as Record<string, unknown> };
     seen.push(call);
     const nth = seen.filter((one) => one.operation === operation).length;
-    const treatment = rule(call, nth);
+    const treatment = await rule(call, nth);
     if (treatment === "lose-request") return incoming.socket.destroy();
     if (typeof treatment === "object") return refuse(answer, treatment);
     const { status, headers, body } = await forward(incoming, bytes);
