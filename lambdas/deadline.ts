@@ -20,7 +20,7 @@ export function deadlineOf(
   context: Pick<Context, "getRemainingTimeInMillis">,
   marginMs: number,
 ): Deadline {
-  const limitMs = context.getRemainingTimeInMillis();
+  const limitMs = Math.max(0, context.getRemainingTimeInMillis());
   const margin = Math.min(marginMs, limitMs * MARGIN_SHARE_MAX);
   const controller = new AbortController();
   const last = Promise.withResolvers<void>();

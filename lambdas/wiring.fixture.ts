@@ -1,5 +1,5 @@
 /** What the tests of the functions share: events as AWS sends them, a context, and what was logged. */
-import type { LogLevel, Ports } from "@silt/core";
+import type { HintQueue, LogLevel, Ports } from "@silt/core";
 import type { Context, SQSEvent, SQSRecord } from "aws-lambda";
 import type { Store } from "../packages/silt/src/serverless.ts";
 import type { Env } from "./env.ts";
@@ -64,6 +64,12 @@ export function testContext(
     fail: () => {},
     succeed: () => {},
   };
+}
+
+/** A queue that keeps what is sent. */
+export function recordingHints(): HintQueue & { readonly shards: string[] } {
+  const shards: string[] = [];
+  return { shards, send: async ({ shard }) => void shards.push(shard), receive: async () => [] };
 }
 
 /** Messages by their ids. */
