@@ -106,8 +106,8 @@ describe("the sweep", () => {
 
 describe("uploads", () => {
   const notified = (settings: Parameters<typeof synthesize>[0]) => {
-    const [bucket] = synthesize(settings).of("AWS::S3::Bucket", "StorageUploads");
-    const { QueueConfigurations } = bucket?.Properties.NotificationConfiguration as {
+    const bucket = synthesize(settings).one("AWS::S3::Bucket", "StorageUploads");
+    const { QueueConfigurations } = bucket.Properties.NotificationConfiguration as {
       QueueConfigurations: readonly Properties[];
     };
     return QueueConfigurations;

@@ -39,7 +39,17 @@ export interface Synthesized {
   one(type: string, idStart: string): Resource & { readonly id: string };
 }
 
-export function synthesize(settings?: Omit<SiltSettings, "code">, name?: string): Synthesized {
+const made = new Map<string, Synthesized>();
+
+/** The template of a stack with these settings; each is made once. */
+export function synthesize(settings: Omit<SiltSettings, "code"> = {}, name = "Silt"): Synthesized {
+  const key = JSON.stringify([settings, name]);
+  const known = made.get(key) ?? read(settings, name);
+  made.set(key, known);
+  return known;
+}
+
+function read(settings: Omit<SiltSettings, "code">, name: string): Synthesized {
   const template = Template.fromStack(newStack(settings, name).stack);
   const resources = template.toJSON().Resources as Synthesized["resources"];
   const of: Synthesized["of"] = (type, idStart = "") =>

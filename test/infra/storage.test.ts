@@ -108,7 +108,7 @@ describe("two stacks", () => {
           .filter((name) => typeof name === "string"),
       );
     const first = new Set(names("Silt"));
-    expect(names("Silt2").filter((name) => first.has(name))).toEqual([]);
+    expect(names("Shop").filter((name) => first.has(name))).toEqual([]);
   });
 
   it("emit their metrics under service names of their own", () => {
