@@ -5,7 +5,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openStore, type Store } from "../../../packages/silt/src/index.ts";
+import type { Store } from "../../../packages/silt/src/index.ts";
 import { collectAll } from "./collect-all.ts";
 import { type Growth, measureGrowth } from "./growth.ts";
 import { HistoryModel } from "./history-model.ts";
@@ -22,6 +22,7 @@ import { type Digests, digestsOf, writtenRecord } from "./slot-state.ts";
 import { SLOTS, writingSlots } from "./slots.ts";
 import {
   COLLECTION_NAMES,
+  openWorldStore,
   readEpoch,
   SHARDS,
   slotFolder,
@@ -52,7 +53,7 @@ export async function settleAndCheck(
   const cacheFolder = join(world.root, "checker-cache");
   let result: Omit<Reckoning, "growth">;
   {
-    await using store = await openStore(world.location, { create: false, cacheFolder });
+    await using store = await openWorldStore(world, { create: false, cacheFolder });
     await replayWriters(store, world);
     await finishIngests(store, world);
     await compactAll(store);

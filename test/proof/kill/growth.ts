@@ -1,19 +1,27 @@
-/** What is there after everything has settled, in files and bytes, and how much of it there may be. */
+/**
+ * What is there after everything has settled, in files, objects, items and bytes, and how much of it
+ * there may be.
+ */
 import { existsSync, readdirSync, statSync, utimesSync } from "node:fs";
-import { join } from "node:path";
-import { openStore } from "../../../packages/silt/src/index.ts";
+import { basename, join } from "node:path";
+import { measureAws } from "./aws-growth.ts";
 import { expectThat } from "./role-context.ts";
 import { SLOTS } from "./slots.ts";
-import { slotFolder, type World, writerJournal } from "./world.ts";
+import { isOnAws, openWorldStore, slotFolder, type World, writerJournal } from "./world.ts";
 
-export interface Growth {
-  readonly runs: number;
-  readonly versions: number;
+/** Of a store: its objects, and its log. */
+export interface StoreGrowth {
   readonly objects: number;
   readonly objectBytes: number;
   readonly logBytes: number;
+  /** None on AWS. */
   readonly walBytes: number;
-  /** In the store's own temporary folder, before and after what killed processes left there was swept. */
+}
+
+export interface Growth extends StoreGrowth {
+  readonly runs: number;
+  readonly versions: number;
+  /** In the temporary folder of those who have the store open, before and after what killed processes left there was swept. */
   readonly workBefore: number;
   readonly workAfter: number;
   readonly cacheFiles: number;
@@ -32,24 +40,20 @@ const LOG_BYTES_A_RUN = 2_500;
 
 /** Measures, and throws when something has grown more than the work that was done explains. */
 export async function measureGrowth(world: World): Promise<Growth> {
-  const work = join(world.location, "tmp");
+  const work = join(isOnAws(world) ? world.awsWork : world.location, "tmp");
   const workBefore = filesIn(work).length;
   ageAll(work);
   const { runs, versions } = await countWork(world);
-  const objects = filesUnder(join(world.location, "collections"));
   const cache = filesUnder(world.cacheFolder);
   const growth: Growth = {
     runs,
     versions,
-    objects: objects.length,
-    objectBytes: bytesOf(objects),
-    logBytes: sizeOf(join(world.location, "log.sqlite")),
-    walBytes: sizeOf(join(world.location, "log.sqlite-wal")),
+    ...(isOnAws(world) ? await measureAws(world.location) : measureFolder(world.location)),
     workBefore,
     workAfter: filesIn(work).filter((name) => !isAlive(name)).length,
     cacheFiles: cache.length,
     cacheBytes: bytesOf(cache),
-    systemTemporary: filesIn(world.temporary),
+    systemTemporary: filesIn(world.temporary).filter((name) => name !== basename(world.awsWork)),
     exportLeftovers: SLOTS.flatMap(({ name }) =>
       filesIn(slotFolder(world, name)).filter((file) => file.endsWith(".part")),
     ).length,
@@ -59,6 +63,16 @@ export async function measureGrowth(world: World): Promise<Growth> {
   };
   expectBounded(growth);
   return growth;
+}
+
+function measureFolder(folder: string): StoreGrowth {
+  const objects = filesUnder(join(folder, "collections"));
+  return {
+    objects: objects.length,
+    objectBytes: bytesOf(objects),
+    logBytes: sizeOf(join(folder, "log.sqlite")),
+    walBytes: sizeOf(join(folder, "log.sqlite-wal")),
+  };
 }
 
 function expectBounded(growth: Growth): void {
@@ -83,10 +97,11 @@ function expectBounded(growth: Growth): void {
   );
 }
 
-/** Opening a store sweeps what killed processes left in it. */
+/** Opening a store, and beginning to work, sweeps what killed processes left. */
 async function countWork(world: World): Promise<{ runs: number; versions: number }> {
   const cacheFolder = join(world.root, "checker-cache");
-  await using store = await openStore(world.location, { create: false, cacheFolder });
+  await using store = await openWorldStore(world, { create: false, cacheFolder });
+  store.context.tempRoot();
   const shards = (await store.status()).flatMap((collection) => collection.shards);
   return {
     runs: shards.reduce((sum, { head }) => sum + head, 0),

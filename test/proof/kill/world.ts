@@ -7,6 +7,7 @@ import {
   renameSync,
   writeFileSync,
 } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Policy, updatePolicy } from "@silt/core";
@@ -17,26 +18,37 @@ import { DIMENSION } from "./operation.ts";
 import { hashOfFile, pictureRecords, textOfEmbedding } from "./picture-check.ts";
 import { journalPath } from "./role-journal.ts";
 
-/** All of it below one folder, so that a process needs to be told only that. */
+/** All of it, but a store on AWS, below one folder, so that a process needs to be told only that. */
 export interface World {
   readonly root: string;
+  /** A folder below the root, or what the file `location` there says. */
   readonly location: string;
   readonly cacheFolder: string;
   /** What processes leave in the system's temporary folder shows here. */
   readonly temporary: string;
+  /** Where those who have a store on AWS open work. */
+  readonly awsWork: string;
   /** Small pictures that the ingested folders are filled from. */
   readonly pictures: string;
 }
 
 export function worldAt(root: string): World {
+  const temporary = join(root, "tmp");
   return {
     root,
-    location: join(root, "store"),
+    location: existsSync(locationPath(root))
+      ? readFileSync(locationPath(root), "utf8")
+      : join(root, "store"),
     cacheFolder: join(root, "cache"),
-    temporary: join(root, "tmp"),
+    temporary,
+    awsWork: join(temporary, `silt-${userInfo().uid}`),
     pictures: join(root, "pictures"),
   };
 }
+
+const locationPath = (root: string) => join(root, "location");
+
+export const isOnAws = ({ location }: World): boolean => location.startsWith("s3://");
 
 /** Of one slot: its journal, and what it works on. */
 export const slotFolder = (world: World, slot: string) => join(world.root, "slots", slot);
@@ -74,8 +86,13 @@ export function hasty(policy: Policy): Policy {
   };
 }
 
-/** Makes folders, store, collections and pictures. */
-export async function createWorld(root: string, slots: readonly string[]): Promise<World> {
+/** Makes folders, store, collections and pictures; the store in a folder of the root, or at the location. */
+export async function createWorld(
+  root: string,
+  slots: readonly string[],
+  location?: string,
+): Promise<World> {
+  if (location !== undefined) writeFileSync(locationPath(root), location);
   const world = worldAt(root);
   for (const folder of [world.temporary, world.pictures]) mkdirSync(folder, { recursive: true });
   for (const slot of slots) mkdirSync(slotFolder(world, slot), { recursive: true });
@@ -99,10 +116,10 @@ export async function createWorld(root: string, slots: readonly string[]): Promi
 }
 
 export function openWorldStore(
-  world: World,
-  options: { readonly create: boolean },
+  { location, cacheFolder, awsWork }: World,
+  options: { readonly create: boolean; readonly cacheFolder?: string },
 ): Promise<Store> {
-  return openStore(world.location, { ...options, cacheFolder: world.cacheFolder });
+  return openStore(location, { cacheFolder, tempFolder: awsWork, ...options });
 }
 
 async function paintPictures(world: World): Promise<void> {
