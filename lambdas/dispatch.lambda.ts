@@ -59,7 +59,8 @@ export const handler = lambda<DynamoDBStreamEvent, DynamoDBBatchResponse>((wirin
       'Cannot dispatch: SILT_STORE names no queue, expected "s3://bucket/prefix?table=NAME&queue=NAME"',
     );
   }
-  const client = wiring.capture(createAwsClients().sqs);
-  const queue = createSqsHintQueue({ client, queue: { name: location.queue } });
+  const clients = createAwsClients();
+  wiring.instrument(clients);
+  const queue = createSqsHintQueue({ client: clients.sqs, queue: { name: location.queue } });
   return createDispatchHandler({ ...wiring, sendAll: queue.sendAll });
 });

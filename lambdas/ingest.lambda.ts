@@ -178,9 +178,10 @@ async function ingestAll(
 }
 
 export const handler = lambda<SQSEvent, SQSBatchResponse>((wiring) => {
-  const s3 = wiring.capture(createAwsClients().s3);
+  const clients = createAwsClients();
+  wiring.instrument(clients);
   const sources = createImageSources(
-    createS3Source(async (name) => createS3SourceBucket(s3, name)),
+    createS3Source(async (name) => createS3SourceBucket(clients.s3, name)),
   );
   const store = once(() => openEnvStore(wiring.env, wiring, { create: true }));
   return createIngestHandler({ ...wiring, store, sources });

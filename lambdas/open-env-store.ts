@@ -5,11 +5,12 @@ import type { Wiring } from "./wiring.ts";
 /** The store of the environment; with `create` it is made, and its collections where they are missing. */
 export async function openEnvStore(
   env: Pick<Env, "store" | "cacheFolder" | "collections">,
-  { logger, metrics }: Pick<Wiring, "logger" | "metrics">,
+  { logger, metrics, instrument }: Pick<Wiring, "logger" | "metrics" | "instrument">,
   { create }: { readonly create: boolean },
 ): Promise<Store> {
   const { cacheFolder } = env;
-  const store = await openStore(env.store, { create, cacheFolder, logger, metrics });
+  const options = { create, cacheFolder, logger, metrics, instrument };
+  const store = await openStore(env.store, options);
   try {
     for (const { name, ...settings } of create ? env.collections : []) {
       await store.ensureCollection(name, settings as Parameters<Store["ensureCollection"]>[1]);

@@ -18,7 +18,7 @@ const LEFTOVER_AGE_MS = 60 * 60 * 1_000;
  */
 export async function openPorts(
   { location }: Pick<Env, "location">,
-  { logger, metrics }: Pick<Wiring, "logger" | "metrics">,
+  { logger, metrics, instrument }: Pick<Wiring, "logger" | "metrics" | "instrument">,
   { create }: { readonly create: boolean },
 ): Promise<Ports> {
   if (location.kind !== "aws") {
@@ -31,7 +31,7 @@ export async function openPorts(
   const engine = createSegmentEngine({ tempRoot, logger });
   const { queue } = location;
   const world = { engine, clock: systemClock, random: systemRandom, logger, metrics };
-  return openAwsPorts(location, { create, queue, ...world });
+  return openAwsPorts(location, { create, queue, instrument, ...world });
 }
 
 /** Disk that leftovers take would be missing from the budget of a compaction. */

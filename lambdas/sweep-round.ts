@@ -70,7 +70,7 @@ export class SweepRound {
         // One that is damaged is stuck as well.
         const isStuck = stuck !== null || error?.kind === "corrupt";
         if (isStuck) this.counts.stuck += 1;
-        metrics.gauge("StuckShards", isStuck ? 1 : 0);
+        if (isStuck) metrics.gauge("StuckShards", 1);
       }
     });
   }
@@ -106,11 +106,13 @@ export class SweepRound {
     const { ports, metrics, logger } = this.#context;
     const status = await readShardStatus(ports, shard);
     const { pending, excluded, oldestPendingSeconds, secondsSinceFlip, version } = status;
-    metrics.gauge("PendingRuns", pending);
-    metrics.gauge("OldestPendingSeconds", oldestPendingSeconds ?? 0);
-    // An idle shard is not late.
-    metrics.gauge("SecondsSinceFlip", pending === 0 ? 0 : (secondsSinceFlip ?? 0));
-    metrics.gauge("ExcludedRuns", excluded);
+    // A metric costs for each hour that it is told in: a store that idles tells none.
+    if (pending > 0) {
+      metrics.gauge("PendingRuns", pending);
+      metrics.gauge("OldestPendingSeconds", oldestPendingSeconds ?? 0);
+      metrics.gauge("SecondsSinceFlip", secondsSinceFlip ?? 0);
+    }
+    if (excluded > 0) metrics.gauge("ExcludedRuns", excluded);
     const where = { collection: shard.collection, shard: shard.shard };
     const told = { pending, excluded, oldestPendingSeconds, secondsSinceFlip, version };
     logger.log("info", "shard", { ...where, ...told });

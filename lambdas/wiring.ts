@@ -2,17 +2,19 @@
 import { Logger as PowerLogger } from "@aws-lambda-powertools/logger";
 import { MetricUnit, Metrics as PowerMetrics } from "@aws-lambda-powertools/metrics";
 import type { Tracer } from "@aws-lambda-powertools/tracer";
+import { type AwsClients, meterRequests } from "@silt/aws";
 import { isSiltError, type Logger, type Metrics, reasonOf } from "@silt/core";
 import type { Context } from "aws-lambda";
 import { type Env, readEnv } from "./env.ts";
+import { UsageTally } from "./usage-tally.ts";
 
 /** What every handler is made from. */
 export interface Wiring {
   readonly env: Env;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** The client, its calls as parts of the trace where there is one. */
-  readonly capture: <Client>(client: Client) => Client;
+  /** Counts the calls of clients, and makes them parts of the trace where there is one. */
+  readonly instrument: (clients: AwsClients) => void;
 }
 
 export type Handle<Event, Result> = (event: Event, context: Context) => Promise<Result>;
@@ -41,15 +43,21 @@ export function lambda<Event, Result>(
   const powerLogger = new PowerLogger();
   const logger = loggerOf(powerLogger);
   const powerMetrics = new PowerMetrics({ namespace: NAMESPACE });
+  const usage = new UsageTally();
   const wire = once(async () => {
     const env = readEnv();
     const metrics = metricsOf(powerMetrics);
     const tracer = env.isTraced ? await openTracer() : undefined;
-    const capture: Wiring["capture"] = (client) => tracer?.captureAWSv3Client(client) ?? client;
-    return { tracer, handle: create({ env, logger, metrics, capture }) };
+    const instrument: Wiring["instrument"] = (clients) => {
+      meterRequests(clients, usage.add);
+      for (const each of [clients.s3, clients.dynamo, clients.sqs])
+        tracer?.captureAWSv3Client(each);
+    };
+    return { tracer, handle: create({ env, logger, metrics, instrument }) };
   });
   return async (event, context) => {
     powerLogger.addContext(context);
+    const start = performance.now();
     try {
       const { tracer, handle } = await wire();
       return await traced(tracer, () => handle(event, context));
@@ -58,6 +66,9 @@ export function lambda<Event, Result>(
       powerLogger.error(reasonOf(error), { kind, error: error as Error });
       throw error;
     } finally {
+      const asked = usage.take();
+      const ms = Math.round(performance.now() - start);
+      if (asked !== undefined) logger.log("info", "usage", { ms, usage: asked });
       if (powerMetrics.hasStoredMetrics()) powerMetrics.publishStoredMetrics();
     }
   };

@@ -169,7 +169,12 @@ export function wrongDependencies(
       .filter((name) => name !== undefined);
   const shipped = new Set(imported(false));
   return [
-    ...[...shipped].filter((name) => listed[name] === undefined).map((name) => `lacks ${name}`),
+    ...[...shipped]
+      // Types alone are imported by the name of what they are types of.
+      .filter(
+        (name) => (listed[name] ?? manifest.devDependencies?.[`@types/${name}`]) === undefined,
+      )
+      .map((name) => `lacks ${name}`),
     ...Object.keys(listed)
       .filter((name) => !shipped.has(name) && !unseen.includes(name))
       .map((name) => `lists ${name}, which it doesn't import`),

@@ -26,8 +26,9 @@ export interface AwsClients extends Disposable {
 /** Tries of one request by the SDK, the first included: throttled and lost ones, with jittered pauses. */
 const ATTEMPTS_MAX = 5;
 const CONNECT_MS_MAX = 5_000;
-/** Of silence on a connection; a large body may take longer. */
-const SILENCE_MS_MAX = 30_000;
+/** Of silence on a connection: S3 may take long over a large body, the others answer in milliseconds. */
+const S3_SILENCE_MS_MAX = 30_000;
+const SILENCE_MS_MAX = 10_000;
 const SOCKETS_MAX = 128;
 
 /** The clients that one open store shares; dispose them to close their connections. */
@@ -39,16 +40,16 @@ export function createAwsClients(options: AwsClientOptions = {}): AwsClients {
     ...(credentials !== undefined && { credentials }),
     maxAttempts: ATTEMPTS_MAX,
   };
-  const handler = () =>
+  const handler = (socketTimeout: number) =>
     new NodeHttpHandler({
       connectionTimeout: CONNECT_MS_MAX,
-      socketTimeout: SILENCE_MS_MAX,
+      socketTimeout,
       httpAgent: { maxSockets: SOCKETS_MAX, keepAlive: true },
       httpsAgent: { maxSockets: SOCKETS_MAX, keepAlive: true },
     });
-  const s3 = new S3Client({ ...config, requestHandler: handler() });
-  const dynamo = new DynamoDBClient({ ...config, requestHandler: handler() });
-  const sqs = new SQSClient({ ...config, requestHandler: handler() });
+  const s3 = new S3Client({ ...config, requestHandler: handler(S3_SILENCE_MS_MAX) });
+  const dynamo = new DynamoDBClient({ ...config, requestHandler: handler(SILENCE_MS_MAX) });
+  const sqs = new SQSClient({ ...config, requestHandler: handler(SILENCE_MS_MAX) });
   return {
     s3,
     dynamo,

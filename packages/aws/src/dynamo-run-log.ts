@@ -55,7 +55,7 @@ export function createDynamoRunLog(
     readHead: async (shard) => (await readHeads(table, pace, [shard]))[0],
     readHeads: (shards) => readHeads(table, pace, shards),
     commit: (transaction) => commitTransaction(table, pace, transaction),
-    readRuns: (shard, page) => readRuns(table, shard, page),
+    readRuns: (shard, page) => readRuns(table, pace, shard, page),
     readRunIds: (keys) => readRunIds(table, pace, keys),
     async abandonRun(shard, runId) {
       const item = runIdItem(shard, runId, { state: "abandoned" });
@@ -115,7 +115,34 @@ async function readRunIds(
   return asked.map(({ shard, runId }, index) => parseRunId(shard, runId, items[index]));
 }
 
+/** A commit that HEAD shows already, and a Query does not yet, is through within milliseconds. */
+const WHOLE_ATTEMPTS_MAX = 5;
+const WHOLE_PAUSE_MS = 50;
+
+/**
+ * Runs up to the limit or up to HEAD. A Query is not serializable with transactions (DynamoDB developer
+ * guide, "Isolation levels"): it may miss a run of a commit that HEAD shows, which would look like damage.
+ */
 async function readRuns(
+  table: DynamoTable,
+  pace: Pace,
+  shard: ShardRef,
+  page: { readonly after: number; readonly limit: number },
+): Promise<readonly Run[]> {
+  for (let attempt = 1; ; attempt++) {
+    const runs = await queryRuns(table, shard, page);
+    const last = page.after + runs.length;
+    const isGapless = runs.every(({ sequence }, index) => sequence === page.after + 1 + index);
+    if (isGapless && runs.length >= page.limit) return runs;
+    const [head] = await readHeads(table, pace, [shard]);
+    const isWhole = isGapless && last >= (head?.sequence ?? 0);
+    // What is missing after that is missing indeed: whoever asked will tell.
+    if (isWhole || attempt === WHOLE_ATTEMPTS_MAX) return runs;
+    await pace.clock.sleep(WHOLE_PAUSE_MS * attempt);
+  }
+}
+
+async function queryRuns(
   table: DynamoTable,
   shard: ShardRef,
   { after, limit }: { readonly after: number; readonly limit: number },

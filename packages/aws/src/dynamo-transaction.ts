@@ -2,12 +2,12 @@
 import type { TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import {
   assert,
+  checkTransaction,
   type GuardUpdate,
   type Head,
   type LogTransaction,
   type Run,
   type ShardAppend,
-  shardPartition,
 } from "@silt/core";
 import {
   attributesOf,
@@ -126,26 +126,14 @@ const headValues = (prefix: string, head: Head): Item => ({
 });
 
 /** Throws `internal` for what no plan makes, and for what no transaction holds: callers size their groups. */
-export function checkParts({ appends, guards }: LogTransaction, parts: readonly Part[]): void {
-  for (const { shard, expected, next, runs } of appends) {
-    const partition = shardPartition(shard);
-    for (const [index, run] of runs.entries()) {
-      assert(run.sequence === expected.sequence + 1 + index, `run ${run.runId} is consecutive`);
-    }
-    const ends = next.sequence === expected.sequence + runs.length;
-    assert(ends, `HEAD of ${partition} ends at its last run`);
-  }
-  for (const { expectedRev, next } of guards) {
-    assert(next.rev > expectedRev, `the guard of ${next.uri} rises`);
-  }
-  const keys = new Set<string>();
+export function checkParts(transaction: LogTransaction, parts: readonly Part[]): void {
+  checkTransaction(transaction);
   let bytes = 0;
   for (const { item } of parts) {
+    const size = itemBytes(item);
     const key = `${item.pk?.S} ${item.sk?.S}`;
-    assert(!keys.has(key), `a transaction writes ${key} once`);
-    keys.add(key);
-    assert(itemBytes(item) <= ITEM_BYTES_MAX, `${key} has at most ${ITEM_BYTES_MAX} bytes`);
-    bytes += itemBytes(item);
+    assert(size <= ITEM_BYTES_MAX, `${key} has at most ${ITEM_BYTES_MAX} bytes`);
+    bytes += size;
   }
   assert(
     parts.length <= TRANSACTION_ITEMS_MAX && bytes <= TRANSACTION_BYTES_MAX,

@@ -1,9 +1,8 @@
 /** Opening a store on AWS: objects in a bucket, log and leases in a table, hints on a queue. */
 import type { Clock, Logger, Metrics, Ports, Random, SegmentEngine } from "@silt/core";
-import { type AwsClientOptions, createAwsClients } from "./aws-clients.ts";
+import { type AwsClientOptions, type AwsClients, createAwsClients } from "./aws-clients.ts";
 import { createDynamoLeaseStore } from "./dynamo-lease-store.ts";
 import { createDynamoRunLog } from "./dynamo-run-log.ts";
-import { type AwsUsage, meterRequests } from "./meter-requests.ts";
 import { createS3ObjectStore } from "./s3-object-store.ts";
 import { createSqsHintQueue, noHintQueue } from "./sqs-hint-queue.ts";
 import { type AwsPlace, bindStore } from "./store-binding.ts";
@@ -14,8 +13,8 @@ export interface OpenAwsOptions {
   /** Of the compactor; without one hints are dropped, and the table's stream and the sweep do their work. */
   readonly queue?: string | undefined;
   readonly client?: AwsClientOptions | undefined;
-  /** Told of every call to AWS. */
-  readonly onUsage?: ((usage: AwsUsage) => void) | undefined;
+  /** Gets the clients before their first call: to trace them, or for `meterRequests`. */
+  readonly instrument?: ((clients: AwsClients) => void) | undefined;
   /** Stays the caller's: it is not disposed with the ports. */
   readonly engine: SegmentEngine;
   readonly clock: Clock;
@@ -36,9 +35,12 @@ export async function openAwsPorts(
   const { create, queue, engine, clock, random, logger, metrics } = options;
   using opening = new DisposableStack();
   const clients = opening.use(createAwsClients(options.client));
-  if (options.onUsage !== undefined) meterRequests(clients, options.onUsage);
+  options.instrument?.(clients);
   const { bucket, prefix, table } = place;
-  const objects = createS3ObjectStore({ client: clients.s3, bucket, prefix }, { clock, random });
+  const objects = createS3ObjectStore(
+    { client: clients.s3, bucket, prefix },
+    { clock, random, logger },
+  );
   await bindStore({ clients, objects, random }, place, { create });
   const log = { client: clients.dynamo, table };
   const opened = opening.move();

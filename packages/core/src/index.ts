@@ -1,5 +1,6 @@
 export * from "./canonical-json.ts";
 export * from "./check-note.ts";
+export * from "./check-transaction.ts";
 export * from "./collect-shard.ts";
 export * from "./collection.ts";
 export { collectionFolders } from "./collection-folders.ts";

@@ -112,8 +112,9 @@ export async function registerRuns(
         );
       case "head-moved": {
         if (options.heads !== undefined) return { outcome: "head-moved" };
-        heads = await readHeadsOf(ports, shards, outcome);
+        // The HEAD that refused us is old after the pause: a read is cheaper than another refusal.
         await pause(ports, attempt);
+        heads = await readHeadsOf(ports, shards);
       }
     }
   }
@@ -136,12 +137,7 @@ function distinctShards(drafts: readonly RunDraft[]): readonly ShardRef[] {
 async function readHeadsOf(
   ports: Ports,
   shards: readonly ShardRef[],
-  known?: { readonly shard: ShardRef; readonly head: Head },
 ): Promise<ReadonlyMap<string, Head>> {
-  const [only] = shards;
-  if (known !== undefined && shards.length === 1 && only !== undefined) {
-    return new Map([[shardPartition(only), known.head]]);
-  }
   const heads = await ports.log.readHeads(shards);
   return new Map(
     shards.map((shard, index) => {

@@ -219,9 +219,10 @@ function wordId(uri: string, position: number): string {
   return `${uri}#word-${padded(position)}`;
 }
 
-/** The last part of a URI's path, percent-decoded where that gives a name. */
+/** The last part of a URI's path; that of a file is percent-decoded where that gives a name. */
 function fileNameOf(uri: string): string {
   const last = basename(uri);
+  if (!uri.startsWith("file:")) return last;
   try {
     const decoded = decodeURIComponent(last);
     return decoded.includes("\0") ? last : decoded;

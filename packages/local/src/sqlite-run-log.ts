@@ -3,6 +3,7 @@ import {
   type Applied,
   type CommitOutcome,
   canonicalJson,
+  checkTransaction,
   type Guard,
   type GuardKey,
   type Head,
@@ -16,7 +17,6 @@ import {
   SiltError,
   shardPartition,
 } from "@silt/core";
-import { checkTransaction } from "./check-transaction.ts";
 import type { SqliteConnection } from "./sqlite-connection.ts";
 import { createSqliteVersionItems } from "./sqlite-version-items.ts";
 

@@ -3,7 +3,7 @@
 import { accessSync, constants, mkdirSync } from "node:fs";
 import { hostname, tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
-import type { AwsUsage } from "@silt/aws";
+import type { AwsClients } from "@silt/aws";
 import { type Logger, type Metrics, type Ports, reasonOf, SiltError } from "@silt/core";
 import { openLocalPorts, sweepTempFiles, systemClock, systemRandom } from "@silt/local";
 import { SegmentCache } from "@silt/reader";
@@ -22,8 +22,8 @@ export interface OpenStoreOptions {
   readonly tempFolder?: string | undefined;
   readonly logger?: Logger | undefined;
   readonly metrics?: Metrics | undefined;
-  /** Told of every call to AWS: what it will bill. */
-  readonly onUsage?: ((usage: AwsUsage) => void) | undefined;
+  /** Of a store on AWS: gets the clients before their first call, e.g. to trace them. */
+  readonly instrument?: ((clients: AwsClients) => void) | undefined;
 }
 
 const silentLogger: Logger = { log() {} };
@@ -58,7 +58,7 @@ type PortsOptions = Parameters<typeof openLocalPorts>[1];
 async function openPorts(
   location: Location,
   options: PortsOptions,
-  { onUsage }: OpenStoreOptions,
+  { instrument }: OpenStoreOptions,
   opening: AsyncDisposableStack,
 ): Promise<Ports> {
   if (location.kind === "folder") return opening.use(await openLocalPorts(location.path, options));
@@ -66,7 +66,7 @@ async function openPorts(
   const { openAwsPorts } = await import("@silt/aws");
   const { queue } = location;
   const ports = { ...options, clock: systemClock, random: systemRandom };
-  return opening.use(await openAwsPorts(location, { ...ports, queue, onUsage }));
+  return opening.use(await openAwsPorts(location, { ...ports, queue, instrument }));
 }
 
 /** On a folder store's own device files are linked into place; where it may not be written, and for AWS, elsewhere. */

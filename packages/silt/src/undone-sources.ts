@@ -1,12 +1,13 @@
 /** The sources that a rollback undid, and how to ingest them again: the guards know. */
 import { dirname } from "node:path";
 import type { Guard, Ports, Run } from "@silt/core";
+import { isS3Uri } from "./ingest/s3-source.ts";
 import { IMAGE_FAMILY, isOfThisHost, pathOfUri } from "./ingest/source-uri.ts";
 
 export interface UndoneSources {
   /** URIs, ascending. */
   readonly sources: readonly string[];
-  /** What to give `silt ingest`, each a call of its own, so that they come back; of this machine's files. */
+  /** What to give `silt ingest`, each a call of its own, so that they come back; of this machine's files and of S3. */
   readonly ingest: readonly (readonly string[])[];
   /** Sources that were read on other machines. */
   readonly elsewhere: number;
@@ -36,7 +37,7 @@ export async function findUndoneSources(
     if (page.length < GUARDS_PAGE) break;
     after = page.at(-1)?.uri;
   }
-  const here = found.filter(({ root }) => isOfThisHost(root));
+  const here = found.filter(({ uri, root }) => isS3Uri(uri) || isOfThisHost(root));
   return {
     sources: found.map(({ uri }) => uri),
     ingest: planIngests(here),
@@ -49,7 +50,7 @@ export function planIngests(guards: readonly Guard[]): readonly (readonly string
   const byOptions = Map.groupBy(guards, (guard) => optionsOf(guard).join(" "));
   return [...byOptions.values()].map((group) => {
     const [first] = group as [Guard];
-    const paths = group.flatMap(({ uri }) => pathOfUri(uri) ?? []);
+    const paths = group.flatMap(({ uri }) => (isS3Uri(uri) ? uri : (pathOfUri(uri) ?? [])));
     // A file that is gone can't be named; --prune looks for those in a folder.
     const mustExist = first.sourceDigest === null;
     const isFew = paths.length <= FILES_MAX && !mustExist;

@@ -1,4 +1,6 @@
-import { assert, type LogTransaction, shardPartition } from "@silt/core";
+import { shardPartition } from "./object-keys.ts";
+import type { LogTransaction } from "./ports.ts";
+import { assert } from "./silt-error.ts";
 
 /** Throws `internal` for a transaction that no plan makes: gaps, or the same shard, run or guard twice. */
 export function checkTransaction({ appends, guards }: LogTransaction): void {
