@@ -1,4 +1,4 @@
-/** The bundles as they are deployed, for both kinds of processors. The packages come from the registry or npm's cache. */
+/** The bundles as they are deployed, for both kinds of processors. Packages come from npm's registry or cache. */
 import { execFile } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
