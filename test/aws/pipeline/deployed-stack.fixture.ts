@@ -285,6 +285,24 @@ export class DeployedStack implements AsyncDisposable {
     return lines;
   }
 
+  /**
+   * Waits for a line that a function logged since a time. The server hands lines that came late on with
+   * the next invocation: it is invoked with nothing to do, in both of its processes.
+   */
+  async untilLogged(
+    name: FunctionName,
+    sinceMs: number,
+    isMeant: (line: LogLine) => boolean,
+  ): Promise<LogLine> {
+    return waitUntil(`"${name}" logs it`, async () => {
+      const found = (await this.logsOf(name, sinceMs)).find(isMeant);
+      if (found === undefined) {
+        await Promise.all([1, 2].map(() => this.invoke(name, { Records: [] })));
+      }
+      return found;
+    });
+  }
+
   /** The command, as a process of its own. */
   async silt(...args: readonly string[]): Promise<CommandResult> {
     const env = {

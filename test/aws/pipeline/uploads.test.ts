@@ -126,9 +126,7 @@ describe("a picture", () => {
     const before = await sequences("images");
     const logged = Date.now();
     const source = await stack.upload(RECEIPT, exampleBytes(RECEIPT), exampleMetadata(RECEIPT));
-    await waitUntil("ingest says that it is unchanged", async () =>
-      (await stack.logsOf("ingest", logged)).some(({ unchanged }) => unchanged === 1),
-    );
+    await stack.untilLogged("ingest", logged, ({ unchanged }) => unchanged === 1);
     await stack.untilDrained("Uploads");
     expect(await sequences("images")).toEqual(before);
     expect((await stack.untilSource(source, "applied")).source).toBe(source);
@@ -194,6 +192,7 @@ describe("a picture", () => {
   });
 
   it("that nobody can read is kept as failed with the reason, holds up no other, and is retried by command", async () => {
+    const since = Date.now();
     const [broken, huge, good] = await Promise.all([
       stack.upload("poison/broken.png", brokenPicture()),
       hugePicture().then((bytes) => stack.upload("poison/huge.png", bytes)),
@@ -206,11 +205,12 @@ describe("a picture", () => {
     const status = await stack.silt("status", "--source", huge);
     expect(status.json).toMatchObject({ source: huge, state: "failed" });
     expect(status.json.reason).toMatch(/pixel/i);
-    const failures = await stack.logsOf("ingest");
-    expect(
-      failures.some(({ message, source }) => message === "picture failed" && source === broken),
-    ).toBe(true);
-    expect(failures.some((line) => Number(line.FailedPictures) >= 1)).toBe(true);
+    await stack.untilLogged(
+      "ingest",
+      since,
+      (line) => line.message === "picture failed" && line.source === broken,
+    );
+    await stack.untilLogged("ingest", since, (line) => Number(line.FailedPictures) >= 1);
 
     // The command tries again: in vain, and then, as the upload's event is not seen, with a sound one.
     const before = await sequences("images");
