@@ -62,9 +62,7 @@ interface AlarmSpec {
   readonly missing?: TreatMissingData;
 }
 
-/** A gauge that is missing says nothing: the alarm stays as it is, and silence has one of its own. */
-const GAUGE = { missing: TreatMissingData.IGNORE };
-
+/** The sweep tells a gauge only while there is something to tell; its silence has an alarm of its own. */
 function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
   const gauge = (name: EmittedName) => emitted(stackName, name);
   return [
@@ -74,7 +72,6 @@ function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
       what: `A registered run waits for more than ${PENDING_SECONDS_MAX / 60} minutes for its compaction.`,
       metric: gauge("OldestPendingSeconds"),
       above: PENDING_SECONDS_MAX,
-      ...GAUGE,
     },
     {
       id: "no-flip",
@@ -83,7 +80,6 @@ function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
       metric: gauge("SecondsSinceFlip"),
       above: NO_FLIP_SECONDS_MAX,
       periods: 3,
-      ...GAUGE,
     },
     {
       id: "excluded-runs",
@@ -91,7 +87,6 @@ function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
       what: "Acknowledged runs are excluded from the current version.",
       metric: gauge("ExcludedRuns"),
       above: 0,
-      ...GAUGE,
     },
     {
       id: "stuck-shards",
@@ -100,7 +95,6 @@ function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
       metric: gauge("StuckShards"),
       above: 0,
       periods: 2,
-      ...GAUGE,
     },
     {
       id: "compaction-too-large",

@@ -37,19 +37,21 @@ const logWriting = ({ table }: Storage) =>
   );
 
 const objectReading = (storage: Storage) => allow(["s3:GetObject"], storeArns(storage));
-const objectWriting = (storage: Storage) =>
-  allow(["s3:PutObject", "s3:AbortMultipartUpload"], storeArns(storage));
+const WRITE = ["s3:PutObject", "s3:AbortMultipartUpload"];
+const objectWriting = ({ store }: Storage) => allow(WRITE, [store.arnForObjects(COLLECTIONS)]);
+/** The first ingest, or sweep, makes the store. */
+const storeMaking = ({ store }: Storage) => allow(WRITE, [store.arnForObjects(MARKER)]);
 
-/** Reads pictures, writes bundles and registers them. Deletes nothing. */
-export function ingestStatements(storage: Storage, compactionQueue: Queue): PolicyStatement[] {
+/** Reads pictures, writes bundles and registers them. Deletes nothing; the stream hints. */
+export function ingestStatements(storage: Storage): PolicyStatement[] {
   return [
     allow(["s3:GetObject"], [storage.uploads.arnForObjects("*")]),
     listing(storage.uploads, storage.store),
     objectReading(storage),
     objectWriting(storage),
+    storeMaking(storage),
     logReading(storage),
     logWriting(storage),
-    hinting(compactionQueue),
   ];
 }
 
@@ -74,6 +76,7 @@ export function compactStatements(storage: Storage, compactionQueue: Queue): Pol
 export function sweepStatements(storage: Storage, compactionQueue: Queue): PolicyStatement[] {
   return [
     ...compactStatements(storage, compactionQueue),
+    storeMaking(storage),
     allow(["s3:DeleteObject"], [storage.store.arnForObjects(COLLECTIONS)]),
   ];
 }

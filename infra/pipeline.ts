@@ -112,7 +112,7 @@ export function addPipeline(
   notifyUploads(storage, uploads.queue, options.uploadsPrefix);
   const ingest = addFunction(scope, "ingest", settings, {
     timeout: INGEST_TIMEOUT,
-    statements: ingestStatements(storage, compaction.queue),
+    statements: ingestStatements(storage),
   });
   const dispatch = addFunction(scope, "dispatch", settings, {
     timeout: DISPATCH_TIMEOUT,

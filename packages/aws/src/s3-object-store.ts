@@ -33,6 +33,7 @@ import {
 import { headKey } from "./s3-head-key.ts";
 import { type ListPage, listBucket } from "./s3-list-objects.ts";
 import { putObject } from "./s3-put-object.ts";
+import { createReadAhead } from "./s3-read-ahead.ts";
 import { readObject } from "./s3-read-object.ts";
 
 /** Answers of one get whose body may break; each is asked for again. */
@@ -64,10 +65,12 @@ export function createS3ObjectStore(
   }
   const all = { ...S3_LIMITS, ...limits };
   const context: S3Context = { client, bucket, prefix, clock, random, logger, limits: all };
+  const ahead = createReadAhead((key) => readObject(context, key));
   return {
     put: (key, source, options) => putObject(context, key, source, options),
     get: (key, options) => getObject(context, key, options),
-    read: (key) => readObject(context, key),
+    read: ahead.read,
+    readAhead: ahead.announce,
     head: (key) => headObject(context, key),
     list: (below, page) => listObjects(context, below, page),
     delete: (key) => deleteObject(context, key),

@@ -80,6 +80,11 @@ export interface ObjectStore {
   ): Promise<GetOutcome>;
   /** An object of any size, as a stream that is read once or abandoned. */
   read(key: string): Promise<ReadOutcome>;
+  /**
+   * Says that these immutable objects will be read soon, once each and in this order, so that a store
+   * far away may begin. Dispose it when done; a store that is near has no use for it.
+   */
+  readAhead?(keys: readonly string[]): Disposable;
   head(key: string): Promise<HeadOutcome>;
   /** Keys under `prefix`, ascending, after `after`, at most `limit` of them. */
   list(

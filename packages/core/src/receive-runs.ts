@@ -37,6 +37,7 @@ export async function receiveRuns(
   options: ReceiveOptions,
 ): Promise<readonly ReceivedRun[]> {
   const received: Fetched[] = [];
+  using _ahead = ports.objects.readAhead?.(runs.map(({ delta }) => delta.key));
   for (const [index, run] of runs.entries()) {
     options.signal?.throwIfAborted();
     let fetched = await fetchRun(ports, workbench, owner, run);
