@@ -143,6 +143,7 @@ function addOutputs(
     UploadsBucket: [storage.uploads.bucketName, "Upload pictures here"],
     QueryUrl: [watched.url.url, "Takes requests that are signed for lambda:InvokeFunctionUrl"],
     QueryFunction: [watched.query.lambda.functionName, "The same by lambda:InvokeFunction"],
+    SweepFunction: [watched.sweep.lambda.functionName, "A sweep at once, by lambda:InvokeFunction"],
     UploadsQueueUrl: [watched.uploads.queue.queueUrl, "Upload events"],
     UploadsDeadQueueUrl: [watched.uploads.dead.queueUrl, "Upload events that were given up"],
     CompactionQueueUrl: [watched.compaction.queue.queueUrl, "Hints"],
