@@ -1,5 +1,5 @@
 /**
- * Runs one project of the tests: `node test/run-project.ts <main|package|proof>`. V8 may abort where threads
+ * Runs one project of the tests: `node test/run-project.ts <main|package|aws|proof>`. V8 may abort where threads
  * come and go ("Check failed: jit_page.has_value()", nodejs/node issue 64500), which takes a test file
  * down with it. Only then, and never for a test that failed, is that file run again, said aloud.
  */
