@@ -138,5 +138,8 @@ describe("items", () => {
     const requires = { L: [{ S: "forks" }] };
     expect(() => checkHeader({ format: { N: "1" }, requires }, "it")).toThrow(invalid);
     expect(() => checkHeader({ format: { N: "1" }, requires: { L: [] } }, "it")).not.toThrow();
+    const corrupt = expect.objectContaining({ kind: "corrupt" });
+    expect(() => checkHeader({ format: { N: "1" } }, "it")).toThrow(corrupt);
+    expect(() => checkHeader({ requires: { L: [] } }, "it")).toThrow(corrupt);
   });
 });

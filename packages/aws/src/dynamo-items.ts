@@ -119,10 +119,14 @@ export function numberOf(item: Item, name: string, what: string): number {
   throw new SiltError("corrupt", `Cannot read ${what}: it has no "${name}", expected a number`);
 }
 
-/** Throws `invalid` for an item that a later version of Silt wrote in a way that must not be ignored. */
+/** Throws `corrupt` for an item without a header, `invalid` for one that a later version of Silt wrote in a way that must not be ignored. */
 export function checkHeader(item: Item, what: string): void {
   const format = numberOf(item, "format", what);
-  const requires = (item.requires?.L ?? []).map(({ S }) => S ?? "something");
+  const list = item.requires?.L;
+  if (format === FORMAT && list === undefined) {
+    throw new SiltError("corrupt", `Cannot read ${what}: it has no "requires", expected a list`);
+  }
+  const requires = (list ?? []).map(({ S }) => S ?? "something");
   if (format === FORMAT && requires.length === 0) return;
   throw new SiltError(
     "invalid",
