@@ -76,7 +76,7 @@ const failingShard = (shard: string, kind: "unavailable" | "corrupt") => (ports:
 });
 
 describe("the compact function", () => {
-  it("compacts each shard once, whatever the number of its hints", async () => {
+  it("F22 compacts each shard once, whatever the number of its hints", async () => {
     await write(0);
     const { compact, wiring } = functionWith();
     expect(await compact(bodies())).toEqual([]);
@@ -98,7 +98,7 @@ describe("the compact function", () => {
     expect(wiring.lines[0]?.fields).toMatchObject({ flips: 3, behind: 0 });
   });
 
-  it("what is no hint fails alone; a collection that is gone, or was made anew, is done", async () => {
+  it("F18 what is no hint fails alone; a collection that is gone, or was made anew, is done", async () => {
     await write(0);
     const [first] = shards as [Hint];
     const { compact, wiring } = functionWith();

@@ -45,7 +45,7 @@ async function dispatch(Records: DynamoDBRecord[]) {
 }
 
 describe("the dispatch function", () => {
-  it("sends one hint for each shard of a batch", async () => {
+  it("F22 sends one hint for each shard of a batch", async () => {
     const records = [1, 2, 3, 4].map((n) => run(`${n % 2}-of-2`, n));
     const { failed, hints } = await dispatch(records);
     expect(failed).toEqual([]);

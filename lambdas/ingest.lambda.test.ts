@@ -93,7 +93,7 @@ describe("the ingest function", () => {
     expect((await idsOf(store, "images")).length).toBe(2);
   });
 
-  it("the test event and names of no pictures are done; what is no S3 event fails alone", async () => {
+  it("F18 the test event and names of no pictures are done; what is no S3 event fails alone", async () => {
     await paint("a.png", 1);
     const testEvent = {
       Service: "Amazon S3",
@@ -132,7 +132,7 @@ describe("the ingest function", () => {
     expect([await guardOf("bad.png"), await guardOf("large.png")]).toEqual(failures);
   });
 
-  it("what S3 does not give, or denies, comes again, and does not keep others from it", async () => {
+  it("F18 what S3 does not give, or denies, comes again, and does not keep others from it", async () => {
     for (const n of [1, 2, 3]) await paint(`p-${n}.png`, n);
     bucket.failing.add("p-1.png");
     bucket.denied.add("p-2.png");

@@ -20,11 +20,11 @@ describe.each([
   const { maxReceiveCount } = RedrivePolicy as { maxReceiveCount: number };
   const { MaximumBatchingWindowInSeconds: window } = sourceOf(`${reader}Function`);
 
-  it("hides a message for six timeouts and the window", () => {
+  it("F21 hides a message for six timeouts and the window", () => {
     expect(VisibilityTimeout).toBeGreaterThanOrEqual(6 * timeoutOf(reader) + (window as number));
   });
 
-  it("keeps a message for longer than all its attempts take, and dead letters for longer still", () => {
+  it("F19 keeps a message for longer than all its attempts take, and dead letters for longer still", () => {
     expect((VisibilityTimeout as number) * maxReceiveCount).toBeLessThan(
       MessageRetentionPeriod as number,
     );
@@ -57,7 +57,7 @@ describe("all queues", () => {
     }
   });
 
-  it("F20 no function has reserved concurrency that would throttle its event source", () => {
+  it("F19 no function has reserved concurrency that would throttle its event source", () => {
     for (const { Properties } of stack.of("AWS::Lambda::Function")) {
       expect(Properties.ReservedConcurrentExecutions).toBeUndefined();
     }

@@ -33,7 +33,7 @@ const PASSES = 3;
 const BYTES_PER_MS = 40_000;
 /** A third of what the slowest merges (random updates) were measured with. */
 const ROWS_PER_MS = 18;
-/** Inputs are fetched one after the other. */
+/** Of one input on the way from a slow store; small ones are read ahead, and take less. */
 const INPUT_MS = 80;
 const BASE_MS = 2_000;
 
