@@ -35,11 +35,11 @@ interface PolicyDocument {
 const listOf = <T>(value: T | readonly T[]): readonly T[] =>
   Array.isArray(value) ? value : [value as T];
 
-/** Takes an action out of a role's statements, on resources that hold `on`, and puts it back after `work`. */
+/** Takes actions out of a role's statements, on resources that hold `on`, and puts them back after `work`. */
 export async function withoutGrant(
   stack: Pick<DeployedStack, "clients" | "functionOf">,
   name: FunctionName,
-  { action, on }: { readonly action: string; readonly on: string },
+  { actions, on }: { readonly actions: readonly string[]; readonly on: string },
   work: () => Promise<void>,
 ): Promise<void> {
   const { iam } = stack.clients;
@@ -51,16 +51,20 @@ export async function withoutGrant(
     const got = await iam.send(new GetRolePolicyCommand({ RoleName: role, PolicyName }));
     const text = decodeURIComponent(got.PolicyDocument ?? "");
     const document = JSON.parse(text) as PolicyDocument;
-    const kept = document.Statement.map((statement) => {
-      const isMeant = listOf(statement.Resource).some((resource) => resource.includes(on));
-      const actions = listOf(statement.Action).filter((each) => !isMeant || each !== action);
-      taken += listOf(statement.Action).length - actions.length;
-      return { ...statement, Action: actions };
-    }).filter(({ Action }) => Action.length > 0);
+    const kept = document.Statement.flatMap((statement) => {
+      const resources = Map.groupBy(listOf(statement.Resource), (each) => each.includes(on));
+      const left = listOf(statement.Action).filter((action) => !actions.includes(action));
+      const meant = resources.get(true) ?? [];
+      if (meant.length > 0) taken += listOf(statement.Action).length - left.length;
+      return [
+        { ...statement, Resource: resources.get(false) ?? [] },
+        { ...statement, Resource: meant, Action: left },
+      ];
+    }).filter(({ Action, Resource }) => Action.length > 0 && Resource.length > 0);
     originals.set(PolicyName, text);
     await putPolicy(PolicyName, JSON.stringify({ ...document, Statement: kept }));
   }
-  if (taken === 0) throw new Error(`Role "${role}" was never granted ${action} on ${on}`);
+  if (taken === 0) throw new Error(`Role "${role}" was never granted ${actions} on ${on}`);
   try {
     await work();
   } finally {

@@ -1,5 +1,5 @@
 /** A collection that the library writes and the deployed functions compact; what was acknowledged is known. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { formatHint } from "@silt/aws";
 import {
   type Clock,
@@ -27,8 +27,9 @@ const LEASE = { ttlMs: 2_000, heartbeatMs: 500, skewMs: 200 };
 
 export async function openNotes(stack: DeployedStack, name: string, shards = 1): Promise<Notes> {
   const store = await stack.store();
-  const collection = await store.collection(name, { dimension: DIMENSION, shards });
-  await store.setPolicy(name, (policy) => ({ ...policy, lease: LEASE }));
+  const own = `${name}-${randomUUID().slice(0, 8)}`;
+  const collection = await store.collection(own, { dimension: DIMENSION, shards });
+  await store.setPolicy(own, (policy) => ({ ...policy, lease: LEASE }));
   return new Notes(store, collection);
 }
 
