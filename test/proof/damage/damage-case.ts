@@ -26,11 +26,13 @@ export interface DamageCase {
   readonly damage: Damage;
   /** Tells this case from others of the same damage: a structure, an offset, a statement. */
   readonly where: string;
-  apply(): void;
+  apply(): void | Promise<void>;
   /** The object whose name the report must say; default: the kind's. */
   readonly object?: string | RegExp;
   /** Runs of `lines` that a compaction may leave out for this. */
   readonly mayExclude?: readonly number[];
+  /** Why nobody can see it, where a log has no digests of its own: then it need not be found. */
+  readonly unseen?: string;
   /** The store is sound as of when its collections had so many runs: answers of that moment are right. */
   readonly asOf?: RunCounts;
 }
@@ -48,6 +50,8 @@ export interface DamagedKind {
   readonly kinds: RegExp;
   /** Another collection cannot do without it either. */
   readonly shared?: true;
+  /** Looking at one collection does not show it. */
+  readonly wholeStore?: true;
   /** How to look at a case, for what is no part of a store. Default: from every side. */
   readonly observe?: (damaged: DamageCase) => Promise<Observation>;
   /** All cases, with bits at `places` random places. */

@@ -19,6 +19,7 @@ import {
   ensureCollection,
   type Guard,
   type Policy,
+  type Ports,
   pointerKey,
   policyKey,
   publishDelta,
@@ -44,7 +45,7 @@ import {
   silentLogger,
   silentMetrics,
 } from "@silt/testkit";
-import { type LocalPorts, openLocalPorts } from "../../../packages/local/src/index.ts";
+import { openLocalPorts } from "../../../packages/local/src/index.ts";
 import { createSegmentEngine } from "../../../packages/segment/src/index.ts";
 import type { RunCounts } from "./damage-case.ts";
 import { checkpointed, soundContent } from "./log-rows.ts";
@@ -66,8 +67,12 @@ export interface DamagedCollection {
 }
 
 export interface DamageWorld extends AsyncDisposable {
+  /** For caches and what else lies beside the store. */
   readonly folder: string;
-  readonly root: string;
+  /** The path of an object, as what damages it calls it. */
+  pathOf(key: string): string;
+  /** What a refusal calls the log. */
+  readonly logName: string;
   /** The collection whose things are damaged. */
   readonly lines: DamagedCollection;
   /** The rest of the store. */
@@ -76,24 +81,39 @@ export interface DamageWorld extends AsyncDisposable {
   readonly older: ReadonlyMap<string, readonly Uint8Array[]>;
   /** What the runs were when each earlier log was kept. */
   readonly olderLogs: readonly RunCounts[];
-  /** What every row of the undamaged log says. */
-  readonly soundLog: string;
   /** What `verify` says of the undamaged store. */
   readonly baseline: VerifyReport;
-  open(): Promise<LocalPorts>;
+  open(): Promise<OpenPorts>;
 }
 
-interface Making {
-  readonly ports: LocalPorts;
+/** A world whose store is a folder. */
+export interface LocalDamageWorld extends DamageWorld {
+  readonly root: string;
+  /** What every row of the undamaged log says. */
+  readonly soundLog: string;
+}
+
+export type OpenPorts = Ports & (Disposable | AsyncDisposable);
+
+/** A store that is being made, and reached behind its back. */
+export interface Making {
+  readonly ports: Ports;
   readonly random: SeededRandom;
   readonly older: Map<string, Uint8Array[]>;
   readonly olderLogs: RunCounts[];
+  readBytes(key: string): Uint8Array | Promise<Uint8Array>;
+  writeBytes(key: string, bytes: Uint8Array): void | Promise<void>;
+  /** All of the log as it is now. */
+  copyLog(): Uint8Array | Promise<Uint8Array>;
   counts: () => RunCounts;
 }
 
+/** What `older` calls the log. */
+export const OLDER_LOG = "log.sqlite";
+
 /** Builds the world in a temporary folder, in memory where the machine has such a folder. */
-export async function buildDamageWorld(seed: number): Promise<DamageWorld> {
-  const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "silt-damage-"));
+export async function buildDamageWorld(seed: number): Promise<LocalDamageWorld> {
+  const folder = newWorldFolder();
   const root = join(folder, "store");
   const engine = createSegmentEngine({ tempRoot: folder, logger: silentLogger });
   const random = createSeededRandom(seed);
@@ -104,8 +124,16 @@ export async function buildDamageWorld(seed: number): Promise<DamageWorld> {
   const olderLogs: RunCounts[] = [];
   const made = await (async () => {
     await using ports = await open(true);
-    const counts = () => ({ lines: 0, words: 0 });
-    return await fillStore({ ports, random, older, olderLogs, counts });
+    return await fillStore({
+      ports,
+      random,
+      older,
+      olderLogs,
+      readBytes: (key) => readFileSync(join(root, key)),
+      writeBytes: (key, bytes) => replaceFile(join(root, key), bytes),
+      copyLog: () => copyLog(root),
+      counts: () => ({ lines: 0, words: 0 }),
+    });
   })();
   const soundLog = soundContent(join(root, "log.sqlite")) ?? "";
   await using ports = await open();
@@ -113,6 +141,8 @@ export async function buildDamageWorld(seed: number): Promise<DamageWorld> {
   return {
     folder,
     root,
+    pathOf: (key) => join(root, key),
+    logName: "log.sqlite",
     ...made,
     older,
     olderLogs,
@@ -126,7 +156,11 @@ export async function buildDamageWorld(seed: number): Promise<DamageWorld> {
   };
 }
 
-async function fillStore(making: Making): Promise<Pick<DamageWorld, "lines" | "words">> {
+export const newWorldFolder = (): string =>
+  mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "silt-damage-"));
+
+/** All that happens to the store before it is damaged. */
+export async function fillStore(making: Making): Promise<Pick<DamageWorld, "lines" | "words">> {
   const lines = await startCollection(making, "lines");
   const words = await startCollection(making, "words");
   making.counts = () => ({ lines: lines.count(), words: words.count() });
@@ -152,7 +186,7 @@ async function fillStore(making: Making): Promise<Pick<DamageWorld, "lines" | "w
     uuidV7(making.ports.clock.nowMs(), making.random.bytes(16)),
   );
   await registerTogether(making, [lines, words]);
-  noteOlder(making, "log.sqlite");
+  await noteOlder(making, OLDER_LOG);
   await lines.write();
   await making.ports.hints.send(lines.shard);
   return { lines: await lines.done(), words: await words.done() };
@@ -188,7 +222,7 @@ async function startCollection(making: Making, name: string): Promise<Collection
   const contents: SegmentContent[] = [];
   const runs: RunDraft[] = [];
   const excluded: number[] = [];
-  let poisoned: { readonly path: string; readonly bytes: Uint8Array } | undefined;
+  let poisoned: { readonly key: string; readonly bytes: Uint8Array } | undefined;
   const maker: CollectionMaker = {
     shard,
     count: () => runs.length,
@@ -216,23 +250,23 @@ async function startCollection(making: Making, name: string): Promise<Collection
     },
     async writePoison() {
       await maker.write();
-      const path = join(ports.root, runs.at(-1)?.delta.key as string);
-      poisoned = { path, bytes: readFileSync(path) };
-      replaceFile(path, poisoned.bytes.subarray(0, 1000));
+      const key = runs.at(-1)?.delta.key as string;
+      poisoned = { key, bytes: await making.readBytes(key) };
+      await making.writeBytes(key, poisoned.bytes.subarray(0, 1000));
       excluded.push(runs.length);
     },
     async restorePoison() {
-      if (poisoned !== undefined) replaceFile(poisoned.path, poisoned.bytes);
+      if (poisoned !== undefined) await making.writeBytes(poisoned.key, poisoned.bytes);
     },
     async compact() {
-      noteOlder(making, pointerKey(shard));
+      await noteOlder(making, pointerKey(shard));
       const policy = await updatePolicy(ports, name, (before) => before);
       await compactShard(ports, identity, policy, shard, { holder: "fixture" });
     },
     async pinCurrent() {
       const { pointer } = await readPointer(ports.objects, shard);
       for (const owner of ["backup", "audit"]) {
-        noteOlder(making, "log.sqlite");
+        await noteOlder(making, OLDER_LOG);
         const pin = { owner, reason: "kept", pinnedAt: pointer.committedAt, baseVersion: null };
         await ports.log.pinVersion(shard, pointer, pin);
       }
@@ -253,7 +287,7 @@ async function startCollection(making: Making, name: string): Promise<Collection
   return maker;
 }
 
-async function readBack(ports: LocalPorts, shard: ShardRef) {
+async function readBack(ports: Ports, shard: ShardRef) {
   const applied = await ports.log.readApplied(shard);
   const { version = 0, appliedThrough = 0 } = applied ?? {};
   return { pointer: { version, appliedThrough } };
@@ -293,7 +327,7 @@ async function registerTogether(making: Making, makers: readonly CollectionMaker
   );
   if (registered.outcome !== "registered") throw new Error(registered.outcome);
   for (const { maker, draft, content } of written) maker.took(draft, content);
-  noteOlder(making, "log.sqlite");
+  await noteOlder(making, OLDER_LOG);
   // A second revision, so that there is an older one.
   const before = await ports.log.readGuard({ family: FAMILY, uri: "file:///pictures/a.png" });
   if (before === undefined) throw new Error("the guard is there");
@@ -316,8 +350,12 @@ function guardOf(name: string, runs: Guard["runs"]): Guard {
   };
 }
 
-function setStrategy(making: Making, name: string, strategy: "single" | "tiered"): Promise<Policy> {
-  noteOlder(making, policyKey(name));
+async function setStrategy(
+  making: Making,
+  name: string,
+  strategy: "single" | "tiered",
+): Promise<Policy> {
+  await noteOlder(making, policyKey(name));
   return updatePolicy(making.ports, name, (before) => ({
     ...before,
     compaction: {
@@ -331,23 +369,25 @@ function setStrategy(making: Making, name: string, strategy: "single" | "tiered"
   }));
 }
 
-/** Keeps what a file says now, before it is overwritten. The log is copied by SQLite's own means. */
-function noteOlder({ ports, older, olderLogs, counts }: Making, path: string): void {
-  const list = older.get(path) ?? [];
-  older.set(path, list);
-  const from = join(ports.root, path);
-  if (path !== "log.sqlite") {
-    list.push(readFileSync(from));
-    return;
-  }
-  olderLogs.push(counts());
-  const copy = join(ports.root, "..", "log-copy");
+/** Keeps what an object, or the log, says now, before it is overwritten. */
+async function noteOlder(making: Making, key: string): Promise<void> {
+  const { older, olderLogs, counts } = making;
+  const list = older.get(key) ?? [];
+  older.set(key, list);
+  if (key === OLDER_LOG) olderLogs.push(counts());
+  list.push(await (key === OLDER_LOG ? making.copyLog() : making.readBytes(key)));
+}
+
+/** By SQLite's own means. */
+function copyLog(root: string): Uint8Array {
+  const from = join(root, "log.sqlite");
+  const copy = join(root, "..", "log-copy");
   rmSync(copy, { recursive: true, force: true });
   mkdirSync(copy);
   for (const suffix of ["", "-wal"]) {
     if (existsSync(from + suffix)) cpSync(from + suffix, join(copy, `log.sqlite${suffix}`));
   }
-  list.push(checkpointed(join(copy, "log.sqlite")));
+  return checkpointed(join(copy, "log.sqlite"));
 }
 
 /** Writes a file under its name without touching others that are linked to it. */

@@ -9,9 +9,39 @@ import { type FileForm, structuresOf } from "./file-structures.ts";
 /** Structures of the same name that are aimed at: each page has a header. */
 const AIMED_MAX = 4;
 
+/** What files are damaged through; objects of a service have no other name for the same. */
+export interface DamagedPlace {
+  read(path: string): Uint8Array;
+  write(path: string, bytes: Uint8Array): void | Promise<void>;
+  remove(path: string): void | Promise<void>;
+  /** Ways to make it unreadable. */
+  readonly locks: Readonly<Record<string, (path: string, bytes: Uint8Array) => void>>;
+}
+
+export const FILES: DamagedPlace = {
+  read: (path) => readFileSync(path),
+  write(path, bytes) {
+    mkdirSync(dirname(path), { recursive: true });
+    replaceFile(path, bytes);
+  },
+  remove: (path) => rmSync(path),
+  locks: {
+    "a folder in its place": (path) => {
+      rmSync(path);
+      mkdirSync(path);
+    },
+    "mode 000": (path, bytes) => {
+      replaceFile(path, bytes);
+      chmodSync(path, 0);
+    },
+  },
+};
+
 export interface DamagedFile {
   /** Where it lies, absolute. */
   readonly path: string;
+  /** Default: {@link FILES}. */
+  readonly place?: DamagedPlace;
   readonly form: FileForm;
   /** Other valid files of its kind, by what they are. */
   readonly others: readonly (readonly [name: string, bytes: Uint8Array])[];
@@ -26,7 +56,7 @@ export function fileCases(
   random: SeededRandom,
   places: number,
 ): readonly DamageCase[] {
-  const bytes = readFileSync(file.path);
+  const bytes = placeOf(file).read(file.path);
   return [
     ...randomBits(file, bytes, random, places),
     ...aimedBits(file, bytes),
@@ -36,13 +66,15 @@ export function fileCases(
   ];
 }
 
+const placeOf = ({ place = FILES }: DamagedFile): DamagedPlace => place;
+
 /** A case that writes other bytes in the file's place. */
 const rewrite = (
-  { path }: DamagedFile,
+  file: DamagedFile,
   damage: DamageCase["damage"],
   where: string,
   bytes: () => Uint8Array,
-): DamageCase => ({ damage, where, apply: () => replaceFile(path, bytes()) });
+): DamageCase => ({ damage, where, apply: () => placeOf(file).write(file.path, bytes()) });
 
 function flipped(bytes: Uint8Array, at: number, bit: number): Uint8Array {
   const copy = Buffer.from(bytes);
@@ -117,35 +149,25 @@ function replacements(file: DamagedFile): readonly DamageCase[] {
   ];
 }
 
-function whole({ path, copies = [] }: DamagedFile, bytes: Uint8Array): readonly DamageCase[] {
+function whole(file: DamagedFile, bytes: Uint8Array): readonly DamageCase[] {
+  const { path, copies = [] } = file;
+  const place = placeOf(file);
   return [
-    { damage: "gone", where: "removed", apply: () => rmSync(path) },
+    { damage: "gone", where: "removed", apply: () => place.remove(path) },
     ...copies.map(
       ([to, object]): DamageCase => ({
         damage: "twice",
         where: to.slice(-40),
         object,
-        apply() {
-          mkdirSync(dirname(to), { recursive: true });
-          replaceFile(to, bytes);
-        },
+        apply: () => place.write(to, bytes),
       }),
     ),
-    {
-      damage: "unreadable",
-      where: "a folder in its place",
-      apply() {
-        rmSync(path);
-        mkdirSync(path);
-      },
-    },
-    {
-      damage: "unreadable",
-      where: "mode 000",
-      apply() {
-        replaceFile(path, bytes);
-        chmodSync(path, 0);
-      },
-    },
+    ...Object.entries(place.locks).map(
+      ([where, lock]): DamageCase => ({
+        damage: "unreadable",
+        where,
+        apply: () => lock(path, bytes),
+      }),
+    ),
   ];
 }

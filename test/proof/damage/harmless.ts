@@ -2,7 +2,6 @@
  * Damage that nobody has to find, for nothing means what was damaged, each with its reason. A case is
  * harmless only if its entry holds and every answer was right. The list is meant to be short.
  */
-import { join } from "node:path";
 import type { DamageCase, DamagedKind } from "./damage-case.ts";
 import type { DamageWorld } from "./damage-world.ts";
 import { soundContent } from "./log-rows.ts";
@@ -21,7 +20,8 @@ export const HARMLESS: readonly Harmless[] = [
       "bytes of the database file that hold no row and no structure (free space in pages, counters of the " +
       "header that SQLite makes anew): `integrity_check` is ok, and every row of every table is, byte for byte, " +
       "what was written",
-    holds: (world) => soundContent(join(world.root, "log.sqlite")) === world.soundLog,
+    holds: (world) =>
+      "soundLog" in world && soundContent(world.pathOf("log.sqlite")) === world.soundLog,
   },
   {
     kind: "log row: hint",

@@ -69,7 +69,7 @@ function vectorKind(folder: string): DamagedKind {
     kinds: /^vector file put aside$/,
     observe: async (damaged) => {
       const seen = noObservation();
-      damaged.apply();
+      await damaged.apply();
       seen.harmless = damaged.damage === "gone";
       attempt(seen, path, () => {
         const found = answer(seen);
@@ -153,7 +153,7 @@ async function journalKind(world: DamageWorld, folder: string): Promise<DamagedK
     kinds: /./,
     observe: async (damaged) => {
       const seen = noObservation();
-      damaged.apply();
+      await damaged.apply();
       try {
         judge(seen, damaged, await replayed(world, mine), expected);
       } catch (error) {

@@ -1,7 +1,7 @@
 /** The kinds of rows of the log. One entry a table. */
 import { join } from "node:path";
 import type { DamagedKind } from "./damage-case.ts";
-import type { DamageWorld } from "./damage-world.ts";
+import type { LocalDamageWorld } from "./damage-world.ts";
 import { type DamagedTable, rowCases } from "./row-cases.ts";
 
 interface TableKind extends Omit<DamagedTable, "log" | "olderLog"> {
@@ -92,7 +92,7 @@ const TABLES: readonly TableKind[] = [
   },
 ];
 
-export function logKinds(world: DamageWorld): readonly DamagedKind[] {
+export function logKinds(world: LocalDamageWorld): readonly DamagedKind[] {
   const log = join(world.root, "log.sqlite");
   const olderLog = world.older.get("log.sqlite")?.at(-1);
   return TABLES.map(({ name, object, kinds, shared, ...table }) => ({

@@ -6,11 +6,11 @@ import {
   isSiltError,
   type Logger,
   openCollection,
+  type Ports,
   reasonOf,
   type VerifyReport,
   verifyStore,
 } from "@silt/core";
-import type { LocalPorts } from "../../../packages/local/src/index.ts";
 import { CollectionReader, SegmentCache } from "../../../packages/reader/src/index.ts";
 import { type DamageCase, type DamagedKind, nameMatches } from "./damage-case.ts";
 import type { DamagedCollection, DamageWorld } from "./damage-world.ts";
@@ -59,11 +59,11 @@ export async function observeCase(
     harmless: false,
     said: [],
   };
-  damaged.apply();
+  await damaged.apply();
   seen.harmless = harmlessOf(kind)?.holds(world, damaged) ?? false;
   const ports = await attempt(seen, "open", () => world.open());
   if ("failed" in ports) {
-    refused(seen, kind, damaged, ports.failed);
+    refused({ world, kind, damaged, seen }, ports.failed);
     return seen;
   }
   await using _ = ports.value;
@@ -81,12 +81,12 @@ interface Look {
 
 async function look(
   { world, kind, damaged, thoroughness, seen }: Look,
-  ports: LocalPorts,
+  ports: Ports,
 ): Promise<void> {
   const report = await attempt(seen, "verify", () =>
     verifyStore(ports, thoroughness.rest ? {} : { collections: [world.lines.shard.collection] }),
   );
-  if ("failed" in report) refused(seen, kind, damaged, report.failed);
+  if ("failed" in report) refused({ world, kind, damaged, seen }, report.failed);
   else noteReport(seen, kind, damaged, world.baseline, report.value);
   const { lines, words } = world;
   const truth = earlier(lines, damaged.asOf?.lines);
@@ -103,7 +103,7 @@ async function look(
       if (!thoroughness.everyReader && fresh === (index === 0)) continue;
       const failure = await read(ports, truth, folder, { ...now, fresh }, seen, watched);
       if (failure !== undefined && kind.detector === "reader")
-        refused(seen, kind, damaged, failure);
+        refused({ world, kind, damaged, seen }, failure);
     }
   }
   if (thoroughness.compaction) await compactAndRead(world, ports, truth, damaged, now, seen);
@@ -137,15 +137,13 @@ async function attempt<T>(
 }
 
 function refused(
-  seen: Observation,
-  { object }: DamagedKind,
-  damaged: DamageCase,
+  { world, kind, damaged, seen }: Omit<Look, "thoroughness">,
   message: string,
 ): void {
   seen.said.push(message);
   seen.found = "refused";
-  const expected = damaged.object ?? object;
-  const names = typeof expected === "string" ? [expected, basename(expected)] : ["log.sqlite"];
+  const expected = damaged.object ?? kind.object;
+  const names = typeof expected === "string" ? [expected, basename(expected)] : [world.logName];
   seen.named ||= names.some((name) => message.includes(name));
 }
 
@@ -185,7 +183,7 @@ function noteWarning(
 }
 
 async function read(
-  ports: LocalPorts,
+  ports: Ports,
   truth: DamagedCollection,
   folder: string,
   options: TruthOptions,
@@ -215,7 +213,7 @@ async function read(
 /** A compaction must fail, or commit exactly what the log says, but for runs that it had to leave out. */
 async function compactAndRead(
   world: DamageWorld,
-  ports: LocalPorts,
+  ports: Ports,
   truth: DamagedCollection,
   damaged: DamageCase,
   now: TruthOptions,
@@ -237,7 +235,7 @@ async function compactAndRead(
   await read(ports, truth, coldCacheOf(world), after, seen, quiet);
 }
 
-async function compact(ports: LocalPorts, { shard }: DamagedCollection) {
+async function compact(ports: Ports, { shard }: DamagedCollection) {
   const opened = await openCollection(ports, shard.collection);
   if (opened === undefined) return undefined;
   return await compactShard(ports, opened.identity, opened.policy, shard, { holder: "matrix" });
@@ -246,7 +244,7 @@ async function compact(ports: LocalPorts, { shard }: DamagedCollection) {
 /** The other collection answers, compacts and answers again, all of it right. */
 async function goesOn(
   world: DamageWorld,
-  ports: LocalPorts,
+  ports: Ports,
   words: DamagedCollection,
   seen: Observation,
 ): Promise<boolean> {

@@ -22,13 +22,13 @@ are not in it, and \`verify\` lists their bundles as leftovers; more cannot be k
 
 /** The totals that the goal is about. */
 export function totalsOf({ kinds }: Matrix): Tally & { readonly meaningful: number } {
-  const sum = { total: 0, found: 0, named: 0, harmless: 0, wrong: 0 };
+  const sum = { total: 0, found: 0, named: 0, harmless: 0, unseen: 0, wrong: 0 };
   const more = { rest: 0, restAsked: 0, notices: 0, refusals: 0 };
   const all: Tally = { ...sum, ...more };
   for (const { sum: each } of kinds) {
     for (const name of Object.keys(all) as (keyof Tally)[]) all[name] += each[name];
   }
-  return { ...all, meaningful: all.total - all.harmless };
+  return { ...all, meaningful: all.total - all.harmless - all.unseen };
 }
 
 /** \`docs/DAMAGE.md\`. */
@@ -44,10 +44,11 @@ export function renderMatrix(matrix: Matrix, command: string): string {
 }
 
 export function summary(matrix: Matrix): string {
-  const { total, meaningful, found, named, harmless, wrong } = totalsOf(matrix);
+  const { total, meaningful, found, named, harmless, unseen, wrong } = totalsOf(matrix);
+  const known = unseen === 0 ? "" : `, ${unseen} not to be seen, by reasons that are known`;
   return (
     `**${total} damages: ${share(found, meaningful)} found, ${share(named, meaningful)} named, ` +
-    `${wrong} wrong answers**; ${harmless} harmless.\n`
+    `${wrong} wrong answers**; ${harmless} harmless${known}.\n`
   );
 }
 
@@ -65,11 +66,12 @@ export function table(kinds: readonly KindResult[]): string {
 
 function cell(tally: Tally | undefined): string {
   if (tally === undefined || tally.total === 0) return "–";
-  const { total, found, harmless, wrong } = tally;
-  const counted = total - harmless;
-  const free = harmless === 0 ? "" : ` (${harmless})`;
+  const { total, found, harmless, unseen, wrong } = tally;
+  const counted = total - harmless - unseen;
+  const quiet = unseen === 0 ? "" : ` (${unseen} unseen)`;
+  const free = `${harmless === 0 ? "" : ` (${harmless})`}${quiet}`;
   const bad = wrong === 0 ? "" : ` **${wrong} wrong**`;
-  return counted === 0 ? `(${harmless})${bad}` : `${found}/${counted}${free}${bad}`;
+  return counted === 0 ? `${free.trim()}${bad}` : `${found}/${counted}${free}${bad}`;
 }
 
 function details(kinds: readonly KindResult[]): string {

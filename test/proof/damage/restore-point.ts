@@ -19,7 +19,7 @@ export interface RestorePoint {
   /** The undamaged bytes of a file, by its path in the folder. */
   bytesOf(path: string): Uint8Array;
   paths(): readonly string[];
-  restore(): void;
+  restore(): void | Promise<void>;
 }
 
 /** Takes note of everything in `folder`. */

@@ -15,6 +15,8 @@ export interface Tally {
   found: number;
   named: number;
   harmless: number;
+  /** Not found, by a reason that is known. */
+  unseen: number;
   wrong: number;
   /** Cases in which the other collection went on, of those in which it was asked. */
   rest: number;
@@ -51,6 +53,8 @@ export interface MatrixOptions {
   readonly places: number;
   /** Of the other cases only the first and every so many-th of a damage is tried. Default: all. */
   readonly everyAimed?: number;
+  /** After any damage no more is looked at than after a random bit: where each request takes its time. */
+  readonly brief?: boolean;
   /** Only kinds whose name this matches. */
   readonly only?: RegExp;
   readonly onProgress?: (kind: string, done: number, total: number) => void;
@@ -66,6 +70,7 @@ const noTally = (): Tally => ({
   found: 0,
   named: 0,
   harmless: 0,
+  unseen: 0,
   wrong: 0,
   rest: 0,
   restAsked: 0,
@@ -75,9 +80,7 @@ const noTally = (): Tally => ({
 
 /** Builds a store, damages it in every way, and gives what was seen. */
 export async function runMatrix(options: MatrixOptions): Promise<Matrix> {
-  const start = performance.now();
-  const { seed, places, only } = options;
-  await using world = await buildDamageWorld(seed);
+  await using world = await buildDamageWorld(options.seed);
   await fillWarmCache(world);
   const store = createRestorePoint(world.root);
   const warm = createRestorePoint(warmCacheOf(world));
@@ -89,48 +92,61 @@ export async function runMatrix(options: MatrixOptions): Promise<Matrix> {
     ...cacheKinds(world, warm),
     ...beside.kinds,
   ];
+  return await runKinds({ world, points, options }, all);
+}
+
+/** Damages each of the kinds in every way. */
+export async function runKinds(
+  running: Omit<Running, "failures">,
+  all: readonly DamagedKind[],
+): Promise<Matrix> {
+  const start = performance.now();
+  const { seed, places, only } = running.options;
   const failures: Failure[] = [];
   const kinds: KindResult[] = [];
   for (const kind of all) {
     if (only !== undefined && !only.test(kind.name)) continue;
-    kinds.push(await runKind({ world, points, options, failures }, kind));
+    kinds.push(await runKind({ ...running, failures }, kind));
   }
   return { seed, places, kinds, failures, ms: performance.now() - start };
 }
 
-async function fillWarmCache(world: DamageWorld): Promise<void> {
+export async function fillWarmCache(world: DamageWorld): Promise<void> {
   await using ports = await world.open();
   const cache = new SegmentCache({ folder: warmCacheOf(world), logger: { log() {} } });
   using reader = new CollectionReader(ports, world.lines.identity, { cache });
   await reader.records({});
 }
 
-interface Running {
+export interface Running {
   readonly world: DamageWorld;
-  readonly points: readonly RestorePoint[];
+  readonly points: readonly Pick<RestorePoint, "restore">[];
   readonly options: MatrixOptions;
   readonly failures: Failure[];
 }
 
 async function runKind(running: Running, kind: DamagedKind): Promise<KindResult> {
   const { world, points, options, failures } = running;
-  const { seed, places, everyAimed = 1, onProgress } = options;
-  for (const point of points) point.restore();
+  const { seed, places, everyAimed = 1, brief = false, onProgress } = options;
+  for (const point of points) await point.restore();
   const cases = sample(kind.cases(createSeededRandom(seed), places), everyAimed);
   const cells = new Map(DAMAGES.map((damage) => [damage, noTally()]));
   const sum = noTally();
   for (const [index, damaged] of cases.entries()) {
-    const aimed = damaged.damage !== DAMAGES[0];
+    const aimed = damaged.damage !== DAMAGES[0] && !brief;
     const thoroughness = {
       everyReader: aimed,
       compaction: aimed || index % COMPACTION_EVERY === 0,
-      rest: aimed || kind.shared === true || index % REST_EVERY === 0,
+      rest: aimed || kind.shared === true || kind.wholeStore === true || index % REST_EVERY === 0,
     };
     const seen = await (kind.observe?.(damaged) ?? observeCase(world, kind, damaged, thoroughness));
-    const harmless = seen.found === undefined && seen.wrong.length === 0 && seen.harmless;
-    for (const point of points) point.restore();
-    for (const tally of [cells.get(damaged.damage) as Tally, sum]) add(tally, seen, harmless);
-    const failed = failureOf(kind, seen, harmless);
+    const quiet = seen.found === undefined && seen.wrong.length === 0;
+    const harmless = quiet && seen.harmless;
+    const unseen = quiet && !harmless && damaged.unseen !== undefined;
+    for (const point of points) await point.restore();
+    for (const tally of [cells.get(damaged.damage) as Tally, sum])
+      add(tally, seen, { harmless, unseen });
+    const failed = failureOf(kind, seen, harmless || unseen);
     const { damage, where } = damaged;
     if (failed !== undefined) failures.push({ kind: kind.name, damage, where, what: failed });
     onProgress?.(kind.name, index + 1, cases.length);
@@ -148,8 +164,13 @@ function sample(cases: readonly DamageCase[], every: number): readonly DamageCas
   });
 }
 
-function add(tally: Tally, seen: Observation, harmless: boolean): void {
+function add(
+  tally: Tally,
+  seen: Observation,
+  { harmless, unseen }: { readonly harmless: boolean; readonly unseen: boolean },
+): void {
   tally.total += 1;
+  if (unseen) tally.unseen += 1;
   if (harmless) tally.harmless += 1;
   if (seen.found !== undefined) tally.found += 1;
   if (seen.named) tally.named += 1;
@@ -163,11 +184,11 @@ function add(tally: Tally, seen: Observation, harmless: boolean): void {
 function failureOf(
   { shared }: DamagedKind,
   { found, named, wrong, said, rest }: Observation,
-  harmless: boolean,
+  mayBeQuiet: boolean,
 ): string | undefined {
   if (wrong.length > 0) return wrong.slice(0, 3).join("; ");
   if (rest === "stopped" && shared !== true) return "the other collection does not go on";
-  if (harmless) return undefined;
+  if (mayBeQuiet) return undefined;
   if (found === undefined) return "not found";
   return named ? undefined : `not named: ${said.slice(0, 3).join("; ")}`;
 }

@@ -1,5 +1,4 @@
 /** The kinds of objects and files of a store. One entry a kind. */
-import { join } from "node:path";
 import {
   collectionKey,
   deltaKey,
@@ -11,7 +10,7 @@ import {
 } from "@silt/core";
 import type { DamagedKind, RunCounts } from "./damage-case.ts";
 import type { DamageWorld } from "./damage-world.ts";
-import { type DamagedFile, fileCases } from "./file-cases.ts";
+import { type DamagedFile, type DamagedPlace, FILES, fileCases } from "./file-cases.ts";
 import type { FileForm } from "./file-structures.ts";
 import type { RestorePoint } from "./restore-point.ts";
 
@@ -33,15 +32,20 @@ interface ObjectKind {
 }
 
 /** Every kind of object and file of the store. */
-export function storeKinds(world: DamageWorld, point: RestorePoint): readonly DamagedKind[] {
+export function storeKinds(
+  world: DamageWorld,
+  point: Pick<RestorePoint, "paths" | "bytesOf">,
+  place: DamagedPlace = FILES,
+): readonly DamagedKind[] {
   return objectKinds(world, point).map((kind) => {
     const { name, form, key, kinds, shared, object = key } = kind;
     const file: DamagedFile = {
-      path: join(world.root, key),
+      path: world.pathOf(key),
+      place,
       form,
       others: kind.others.map((other) => [other, point.bytesOf(other)]),
       older: world.older.get(key) ?? [],
-      copies: (kind.copies ?? []).map((copy) => [join(world.root, copy), kind.copyIs ?? copy]),
+      copies: (kind.copies ?? []).map((copy) => [world.pathOf(copy), kind.copyIs ?? copy]),
     };
     const { mayExclude, olderRuns = [] } = kind;
     return {
@@ -62,7 +66,10 @@ export function storeKinds(world: DamageWorld, point: RestorePoint): readonly Da
   });
 }
 
-function objectKinds(world: DamageWorld, point: RestorePoint): readonly ObjectKind[] {
+function objectKinds(
+  world: DamageWorld,
+  point: Pick<RestorePoint, "paths">,
+): readonly ObjectKind[] {
   const { lines, words } = world;
   const find = (pattern: RegExp, of = lines) => {
     const prefix = `collections/${of.shard.collection}/`;
@@ -174,15 +181,18 @@ function objectKinds(world: DamageWorld, point: RestorePoint): readonly ObjectKi
       others: [policyKey("lines")],
       shared: true,
     },
-    {
-      name: "log.sqlite",
-      form: "sqlite",
-      key: "log.sqlite",
-      object: /^log: /,
-      kinds: /./,
-      others: [find(/\/1-1\.sqlite$/)],
-      shared: true,
-      olderRuns: world.olderLogs,
-    },
+    ...(point.paths().includes("log.sqlite") ? [logFile(world, find(/\/1-1\.sqlite$/))] : []),
   ];
 }
+
+/** The log of a folder store, as a file. */
+const logFile = (world: DamageWorld, other: string): ObjectKind => ({
+  name: "log.sqlite",
+  form: "sqlite",
+  key: "log.sqlite",
+  object: /^log: /,
+  kinds: /./,
+  others: [other],
+  shared: true,
+  olderRuns: world.olderLogs,
+});
