@@ -95,6 +95,8 @@ export type StackClients = AwsClients & {
 
 /** Starts the server, deploys, and lets the library of this process talk to it. */
 export async function deployTestStack(stack: string): Promise<DeployedStack> {
+  // Functions inherit the server's environment: they would talk to the server of the other tests.
+  delete process.env.AWS_ENDPOINT_URL;
   const server = await startMinistack();
   try {
     const outputs = await deployStack({ endpoint: server.endpoint, stack, context: CONTEXT });

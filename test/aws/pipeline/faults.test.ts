@@ -2,6 +2,7 @@
  * The deployed stack while things go wrong, IAM enforced: processes are killed and stopped, messages lost
  * and given up, grants taken away, bundles and stream records damaged. What repairs it is the stack itself.
  */
+import { randomUUID } from "node:crypto";
 import { PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { SendMessageCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -20,6 +21,8 @@ import {
 import { openNotes } from "./stack-notes.fixture.ts";
 import { tinyPicture } from "./test-pictures.fixture.ts";
 
+/** Of uploads, so that no two runs mean the same picture. */
+const OWN = randomUUID().slice(0, 8);
 /** Longer than a lease of a compactor that was killed, shorter than anybody wants to wait. */
 const HIDDEN_SECONDS = 10;
 const OLD_MS = 120_000;
@@ -216,7 +219,7 @@ describe("an upload", () => {
     await withoutGrant(stack, "ingest", { actions: ["s3:GetObject"], on: uploads }, async () => {
       const pictures = await Promise.all([1, 2].map(tinyPicture));
       sources = await Promise.all(
-        pictures.map((bytes, at) => stack.upload(`denied/${at}.png`, bytes)),
+        pictures.map((bytes, at) => stack.upload(`${OWN}/denied-${at}.png`, bytes)),
       );
       await waitUntil(
         "both are dead letters",
@@ -242,7 +245,7 @@ describe("an upload", () => {
     const { table } = storeOf(stack);
     let source = "";
     await withoutGrant(stack, "ingest", { actions: ["dynamodb:PutItem"], on: table }, async () => {
-      source = await stack.upload("unregistered.png", await tinyPicture(3));
+      source = await stack.upload(`${OWN}/unregistered.png`, await tinyPicture(3));
       await stack.untilLogged("ingest", since, ({ message }) =>
         /dynamodb:PutItem/.test(`${message}`),
       );
@@ -264,7 +267,7 @@ describe("a message", () => {
         new SendMessageCommand({ QueueUrl: stack.queueUrl(queue), MessageBody: '{"no":"hint"}' }),
       );
     }
-    const source = await stack.upload("beside-junk.png", await tinyPicture(4));
+    const source = await stack.upload(`${OWN}/beside-junk.png`, await tinyPicture(4));
     await stack.untilSource(source, "applied");
     for (const queue of ["UploadsDead", "CompactionDead"] as const) {
       await waitUntil(`${queue} has it`, async () => (await stack.depth(queue)) === 1);
@@ -278,7 +281,7 @@ describe("a stream record", () => {
   it("F20 that names no shard is reported, and holds up no other", async () => {
     const notes = await openNotes(stack, "beside-poison");
     const since = Date.now();
-    const Item = { pk: { S: "garbage" }, sk: { S: "RUN#0000000000000001" } };
+    const Item = { pk: { S: `garbage-${randomUUID()}` }, sk: { S: "RUN#0000000000000001" } };
     const { table } = storeOf(stack);
     await stack.clients.dynamo.send(new PutItemCommand({ TableName: table, Item }));
     await notes.put(5);
@@ -333,7 +336,7 @@ describe("a redeploy", () => {
       Promise.all(
         pictures
           .slice(from, to)
-          .map((bytes, at) => stack.upload(`redeploy/${from + at}.png`, bytes)),
+          .map((bytes, at) => stack.upload(`${OWN}/redeploy-${from + at}.png`, bytes)),
       );
     const first = await uploadAll(0, 12);
     const redeployed = stack.redeploy({ memoryMb: '{"ingest":2049,"compact":2049}' });
