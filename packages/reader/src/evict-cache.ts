@@ -1,6 +1,7 @@
 import { readdirSync, rmSync, type Stats, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "@silt/core";
+import { isKeptFromUs } from "./shared-file.ts";
 
 /** Temporary and bad files that nobody touched for so long are of a process that died. */
 const LEFTOVER_AGE_MS_MAX = 60 * 60 * 1000;
@@ -33,8 +34,19 @@ export function evictCache(folder: string, bytesMax: number, logger: Logger, kee
   const oldestFirst = files.toSorted((a, b) => a.found.atimeMs - b.found.atimeMs);
   for (const file of oldestFirst) {
     if (file.path === keep || (total <= bytesMax && !isLeft(file))) continue;
-    rmSync(file.path, { force: true });
+    if (!removed(file.path)) continue;
     total -= file.found.size;
     logger.log("debug", "evicted from the cache", { path: file.path });
+  }
+}
+
+/** False when the file is somebody else's, who must evict it. */
+function removed(path: string): boolean {
+  try {
+    rmSync(path, { force: true });
+    return true;
+  } catch (error) {
+    if (isKeptFromUs(error)) return false;
+    throw error;
   }
 }

@@ -1,18 +1,15 @@
 /**
  * Segments on this machine's disk, by the SHA-256 of their content, so that all processes share them.
  * A file appears under its name only when it is whole and verified; each process hashes it once more
- * before it trusts it; a bad one is put aside and fetched again.
+ * before it trusts it; a bad one, or one that may not be read, is put aside and fetched again.
+ * Who may see the files is said by the folder: they are readable for whoever comes there, whatever
+ * the umask of the process that fetched them.
  */
+import { randomUUID } from "node:crypto";
 import { existsSync, renameSync, rmSync, statSync } from "node:fs";
-import { link, mkdir, rename, rm } from "node:fs/promises";
+import { chmod, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type Logger,
-  type ObjectStore,
-  reasonOf,
-  type SegmentDescriptor,
-  SiltError,
-} from "@silt/core";
+import { type Logger, type ObjectStore, type SegmentDescriptor, SiltError } from "@silt/core";
 import {
   environmentError,
   hashFile,
@@ -22,6 +19,14 @@ import {
   saveBody,
 } from "@silt/segment";
 import { evictCache, markUsed } from "./evict-cache.ts";
+import {
+  isKeptFromUs,
+  letOthersRead,
+  linkQuietly,
+  mayRead,
+  SHARED_FILE_MODE,
+  unlessDenied,
+} from "./shared-file.ts";
 import type { VectorBlock, VectorBlockOptions } from "./vector-block.ts";
 import { loadVectorBlock } from "./vector-block.ts";
 import { openVectorFile, writeVectorFile } from "./vector-file.ts";
@@ -46,6 +51,9 @@ export type OpenSegmentOutcome =
   /** The store says that the object is absent: a newer pointer may explain it. */
   | { readonly outcome: "absent" };
 
+/** What a look at a cached file tells; of one that is gone or may not be read nobody knows. */
+type Look = "sound" | "damaged" | "unknown";
+
 export interface LoadedVectors {
   readonly block: VectorBlock;
   readonly rowids: ArrayLike<number>;
@@ -57,7 +65,9 @@ export class SegmentCache {
   readonly #logger: Logger;
   readonly #bytesMax: number;
   /** What this process has verified, or is verifying, by hash. */
-  readonly #verified = new Map<string, Promise<boolean>>();
+  readonly #verified = new Map<string, Promise<Look>>();
+  /** Hashes whose file belongs to somebody who lets nobody else read or replace it. */
+  readonly #inTheWay = new Set<string>();
 
   constructor(options: SegmentCacheOptions) {
     this.folder = options.folder;
@@ -75,19 +85,18 @@ export class SegmentCache {
     meanwhile: () => void = () => {},
   ): Promise<OpenSegmentOutcome> {
     const { sha256, key } = descriptor.object;
-    const path = this.#pathOf(sha256, "sqlite");
     let damaged = false;
     for (let fetches = 0; fetches <= FETCHES_MAX; fetches++) {
+      const path = this.#pathOf(sha256, "sqlite");
       if (existsSync(path)) {
-        const looking = this.#isSound(path, sha256);
+        const looking = this.#look(path, sha256);
         meanwhile();
-        if (await looking) {
-          markUsed(path);
-          return { outcome: "opened", file: openSegmentFile(path, this.#logger) };
-        }
-        damaged = this.#putAside(path, sha256);
+        const seen = await looking;
+        const file = seen === "sound" ? this.#openNow(path, sha256) : undefined;
+        if (file !== undefined) return { outcome: "opened", file };
+        if (seen !== "sound" && this.#putAside(path, sha256)) damaged ||= seen === "damaged";
       }
-      const fetched = await this.#fetch(objects, descriptor, path);
+      const fetched = await this.#fetch(objects, descriptor);
       if (fetched === "absent") return { outcome: "absent" };
       damaged ||= fetched === "damaged";
     }
@@ -109,13 +118,15 @@ export class SegmentCache {
   ): LoadedVectors | undefined {
     const { sha256 } = descriptor.object;
     const path = this.#pathOf(sha256, "vectors");
-    const found = openVectorFile(path, { dimension, segmentSha256: sha256 }, options);
-    if (found.outcome === "opened") return found;
-    if (found.outcome === "absent") return undefined;
-    this.#logger.log("warn", "vector file put aside", { path, reason: found.reason });
-    // Whatever lies there, for a folder would be in the way for good.
-    rmSync(path, { recursive: true, force: true });
-    return undefined;
+    return unlessDenied(() => {
+      const found = openVectorFile(path, { dimension, segmentSha256: sha256 }, options);
+      if (found.outcome === "opened") return found;
+      if (found.outcome === "absent") return undefined;
+      this.#logger.log("warn", "vector file put aside", { path, reason: found.reason });
+      // Whatever lies there, for a folder would be in the way for good.
+      rmSync(path, { recursive: true, force: true });
+      return undefined;
+    });
   }
 
   /** The vectors of an open segment, from its vector file, which is made when it is missing or bad. */
@@ -131,23 +142,27 @@ export class SegmentCache {
     if (found !== undefined) return found;
     const { sha256 } = descriptor.object;
     const path = this.#pathOf(sha256, "vectors");
-    writeVectorFile(path, { dimension, segmentSha256: sha256 }, vectorRows(file, dimension));
+    unlessDenied(() => {
+      writeVectorFile(path, { dimension, segmentSha256: sha256 }, vectorRows(file, dimension));
+      letOthersRead(path);
+    });
     const made = this.findVectors(descriptor, dimension, options);
     if (made !== undefined) return made;
-    // Another process may have evicted it at once; the rows are always there.
+    // Others may have evicted it at once, or keep it from being replaced; the rows are always there.
     return loadFromRows(file, count, dimension, options);
   }
 
   #pathOf(sha256: string, ending: string): string {
-    return join(this.folder, `${sha256}.${ending}`);
+    const own = this.#inTheWay.has(sha256) ? `.${process.getuid?.() ?? "own"}` : "";
+    return join(this.folder, `${sha256}${own}.${ending}`);
   }
 
-  /** True when the file has its hash, which is looked at once a process. */
-  #isSound(path: string, sha256: string): Promise<boolean> {
+  /** Whether the file has its hash, which is looked at once a process. */
+  #look(path: string, sha256: string): Promise<Look> {
     const known = this.#verified.get(sha256);
     if (known !== undefined) return known;
     const looking = this.#hash(path).then(
-      (hash) => hash === sha256,
+      (hash) => (hash === undefined ? "unknown" : hash === sha256 ? "sound" : "damaged"),
       (error) => {
         this.#verified.delete(sha256);
         throw error;
@@ -163,13 +178,28 @@ export class SegmentCache {
       if (size <= INLINE_HASH_BYTES_MAX) return hashFile(path).sha256;
       return (await hashFileInThread(path)).sha256;
     } catch (error) {
-      // Evicted by another process since: fetch it again.
-      if (!existsSync(path)) return undefined;
+      // Evicted by another process since, or of one that lets nobody read it: fetch it again.
+      if (!mayRead(path)) return undefined;
       throw environmentError("read", path, error);
     }
   }
 
-  /** False when the file is gone: then nobody knows whether it was damaged. */
+  /** Opens a file that was verified; undefined when others have taken it away since. */
+  #openNow(path: string, sha256: string): SegmentFile | undefined {
+    try {
+      markUsed(path);
+      return openSegmentFile(path, this.#logger);
+    } catch (error) {
+      if (mayRead(path)) throw error;
+      this.#verified.delete(sha256);
+      return undefined;
+    }
+  }
+
+  /**
+   * False when the file is gone: then nobody knows whether it was damaged. One that belongs to somebody
+   * else and may not be moved stays; this process then has its own under another name.
+   */
   #putAside(path: string, sha256: string): boolean {
     this.#verified.delete(sha256);
     this.#logger.log("warn", "cached segment put aside", { path });
@@ -177,20 +207,25 @@ export class SegmentCache {
       renameSync(path, `${path}.bad`);
       return true;
     } catch (error) {
-      if (existsSync(path)) throw environmentError("put aside", path, error);
-      return false;
+      if (!existsSync(path)) return false;
+      if (!isKeptFromUs(error) || this.#inTheWay.has(sha256)) {
+        throw environmentError("put aside", path, error);
+      }
+      this.#inTheWay.add(sha256);
+      return true;
     }
   }
 
   async #fetch(
     objects: ObjectStore,
     { object }: SegmentDescriptor,
-    path: string,
   ): Promise<"fetched" | "absent" | "damaged"> {
     const found = await objects.read(object.key);
     if (found.outcome === "absent") return "absent";
     await this.#makeFolder();
-    const temporary = `${path}.${process.pid}-${Math.round(performance.now() * 1000)}.tmp`;
+    const path = this.#pathOf(object.sha256, "sqlite");
+    // Not by process id: machines that share a folder have the same ones.
+    const temporary = `${path}.${randomUUID()}.tmp`;
     try {
       if (found.file !== undefined && (await linkQuietly(found.file, temporary))) {
         // Its bytes are hashed by `open`, like those of any cached file.
@@ -198,6 +233,7 @@ export class SegmentCache {
       } else {
         const saved = await saveBody(found.body, temporary, object.bytes);
         if (saved.bytes !== object.bytes || saved.sha256 !== object.sha256) return "damaged";
+        await chmod(temporary, SHARED_FILE_MODE);
         await rename(temporary, path);
       }
     } catch (error) {
@@ -217,19 +253,6 @@ export class SegmentCache {
     }
   }
 }
-
-/** Links a file of this machine instead of copying it; false where the file system cannot. */
-async function linkQuietly(from: string, to: string): Promise<boolean> {
-  try {
-    await link(from, to);
-    return true;
-  } catch (error) {
-    if (["EXDEV", "EPERM", "EMLINK", "EACCES", "ENOENT"].includes(codeOf(error))) return false;
-    throw error;
-  }
-}
-
-const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? reasonOf(error);
 
 function* vectorRows(file: SegmentFile, dimension: number) {
   for (const { row, embedding } of file.vectors(dimension)) yield { rowid: row, embedding };
