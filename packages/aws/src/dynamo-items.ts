@@ -119,7 +119,10 @@ export function numberOf(item: Item, name: string, what: string): number {
   throw new SiltError("corrupt", `Cannot read ${what}: it has no "${name}", expected a number`);
 }
 
-/** Throws `corrupt` for an item without a header, `invalid` for one that a later version of Silt wrote in a way that must not be ignored. */
+/**
+ * Throws `corrupt` for an item without a header, `invalid` for one that a later version of Silt wrote in
+ * a way that must not be ignored.
+ */
 export function checkHeader(item: Item, what: string): void {
   const format = numberOf(item, "format", what);
   const list = item.requires?.L;

@@ -1,7 +1,8 @@
 /**
  * `npm run damage-matrix -- [--seed N] [--places N] [--only PATTERN] [--store-kind folder|aws] [--every N]
- * [--write]`: damages everything in every way (on AWS: what is in bucket and table), prints the table, and with --write makes it docs/DAMAGE.md. Ends with 1 when something was not found, not
- * named, or answered wrong.
+ * [--write]`: damages everything in every way (on AWS: what is in bucket and table), prints the table, and
+ * with --write makes that of a folder docs/DAMAGE.md. Ends with 1 when something was not found, not named,
+ * or answered wrong.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";

@@ -21,7 +21,7 @@ export interface StoreGrowth {
 export interface Growth extends StoreGrowth {
   readonly runs: number;
   readonly versions: number;
-  /** In the temporary folder of those who have the store open, before and after what killed processes left there was swept. */
+  /** In the temporary folder of those who have the store open, before and after a sweep. */
   readonly workBefore: number;
   readonly workAfter: number;
   readonly cacheFiles: number;
