@@ -237,6 +237,8 @@ export class SegmentCache {
         await rename(temporary, path);
       }
     } catch (error) {
+      // Somebody else was faster, and keeps his file from being replaced: it is looked at next.
+      if (isKeptFromUs(error) && existsSync(path)) return "fetched";
       throw environmentError("fill the cache at", path, error);
     } finally {
       await rm(temporary, { force: true });
