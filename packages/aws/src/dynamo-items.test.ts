@@ -9,6 +9,7 @@ import {
   itemBytes,
   parseHead,
   parseRunId,
+  parseRunItem,
   RUN_PREFIX,
   runIdItem,
   runItem,
@@ -70,6 +71,26 @@ describe("keys", () => {
     const uris = Array.from({ length: 200 }, (_, n) => `file:///${n}.png`);
     const used = new Set(uris.map((uri) => guardKey({ family: "images", uri }).pk));
     expect([...used].toSorted()).toEqual(guardPartitions("images"));
+  });
+});
+
+describe("an item that is a document", () => {
+  const item = runItem(SHARD, RUN);
+
+  it("is what was written", () => expect(parseRunItem(SHARD, item)).toEqual(RUN));
+
+  it.each([
+    ["a changed document", { run: { S: item.run?.S?.replace("receipts", "receiptz") ?? "" } }],
+    ["another key", { sk: { S: runKey(SHARD, 13).sk } }],
+    ["another partition", { pk: { S: runKey({ ...SHARD, shard: "1-of-4" }, 12).pk } }],
+    ["another digest", { digest: { S: "0".repeat(32) } }],
+  ])("is refused with %s", (_, change) => {
+    expect(() => parseRunItem(SHARD, { ...item, ...change })).toThrow(/does not match its digest/);
+  });
+
+  it("is refused without its digest", () => {
+    const { digest: _, ...rest } = item;
+    expect(() => parseRunItem(SHARD, rest)).toThrow(/does not match its digest/);
   });
 });
 

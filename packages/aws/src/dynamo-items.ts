@@ -102,6 +102,9 @@ export function guardSortKey(uri: string): string {
 
 export const text = (value: string): AttributeValue => ({ S: value });
 export const number = (value: number): AttributeValue => ({ N: String(value) });
+/** 128 bits as hexadecimal digits. */
+const DIGEST_CHARS = 32;
+
 /** What items without a document say of themselves. */
 export const header = (): Item => ({ format: number(FORMAT), requires: { L: [] } });
 
@@ -149,6 +152,32 @@ export function itemBytes(item: Item): number {
 
 // ---------------------------------------------------------------- items
 
+/** An item that is a document: what a hand, or a bit, changes in it is noticed wherever it is read. */
+function documentItem(key: ItemKey, name: string, document: object, rev?: number): Item {
+  const item = {
+    ...attributesOf(key),
+    [name]: text(canonicalJson(document)),
+    ...(rev !== undefined && { rev: number(rev) }),
+  };
+  return { ...item, digest: text(documentDigest(item, name)) };
+}
+
+/** The document of an item, as bytes. Throws `corrupt` when it is not what was written. */
+function documentOf(item: Item, name: string, what: string): Uint8Array {
+  const document = textOf(item, name, what);
+  if (item.digest?.S === documentDigest(item, name)) return Buffer.from(document);
+  throw new SiltError(
+    "corrupt",
+    `Cannot read ${what}: it does not match its digest, so that it is not what was written; restore the table`,
+  );
+}
+
+/** SHA-256, cut to 128 bits, of key, document and revision. */
+function documentDigest(item: Item, name: string): string {
+  const parts = [item.pk?.S, item.sk?.S, item[name]?.S, item.rev?.N].map((part) => part ?? null);
+  return sha256Of(canonicalJson(parts)).slice(0, DIGEST_CHARS);
+}
+
 const named = (what: string, { pk }: ItemKey) => `${what} of "${pk}"`;
 
 export function headItem(shard: ShardRef, head: Head): Item {
@@ -193,16 +222,14 @@ export function parseApplied(shard: ShardRef, item: Item): Applied {
   };
 }
 
-export const runItem = (shard: ShardRef, run: Run): Item => ({
-  ...attributesOf(runKey(shard, run.sequence)),
-  run: text(canonicalJson(run)),
-});
+export const runItem = (shard: ShardRef, run: Run): Item =>
+  documentItem(runKey(shard, run.sequence), "run", run);
 
 /** Checks that the run is the one whose key the item has. */
 export function parseRunItem(shard: ShardRef, item: Item): Run {
   const sk = textOf(item, "sk", "a run");
   const what = named(sk, runKey(shard, 0));
-  const run = parseRun(Buffer.from(textOf(item, "run", what)), what);
+  const run = parseRun(documentOf(item, "run", what), what);
   if (runKey(shard, run.sequence).sk === sk) return run;
   throw new SiltError(
     "corrupt",
@@ -230,17 +257,14 @@ export function parseRunId(shard: ShardRef, runId: string, item: Item | undefine
   );
 }
 
-export const versionItemOf = (shard: ShardRef, item: VersionItem, rev: number): Item => ({
-  ...attributesOf(versionKey(shard, item)),
-  item: text(canonicalJson(item)),
-  rev: number(rev),
-});
+export const versionItemOf = (shard: ShardRef, item: VersionItem, rev: number): Item =>
+  documentItem(versionKey(shard, item), "item", item, rev);
 
 /** Checks that the version is the one whose key the item has. */
 export function parseVersion(shard: ShardRef, item: Item): VersionItem {
   const sk = textOf(item, "sk", "the item of a version");
   const what = named(sk, headKey(shard));
-  const parsed = parseVersionItem(Buffer.from(textOf(item, "item", what)), what);
+  const parsed = parseVersionItem(documentOf(item, "item", what), what);
   if (versionKey(shard, parsed).sk === sk) return parsed;
   throw new SiltError(
     "corrupt",
@@ -248,17 +272,14 @@ export function parseVersion(shard: ShardRef, item: Item): VersionItem {
   );
 }
 
-export const guardItem = (guard: Guard): Item => ({
-  ...attributesOf(guardKey(guard)),
-  guard: text(canonicalJson(guard)),
-  rev: number(guard.rev),
-});
+export const guardItem = (guard: Guard): Item =>
+  documentItem(guardKey(guard), "guard", guard, guard.rev);
 
 /** Checks that the guard is of the source whose key the item has, at the revision that conditions see. */
 export function parseGuardItem(item: Item): Guard {
   const [pk, sk] = ["pk", "sk"].map((name) => textOf(item, name, "a guard"));
   const what = `the guard of "${sk}" in "${pk}"`;
-  const guard = parseGuard(Buffer.from(textOf(item, "guard", what)), what);
+  const guard = parseGuard(documentOf(item, "guard", what), what);
   const key = guardKey(guard);
   const rev = numberOf(item, "rev", what);
   if (key.pk === pk && key.sk === sk && guard.rev === rev) return guard;

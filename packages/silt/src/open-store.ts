@@ -1,7 +1,7 @@
 /** The front door: a location becomes an open store. */
 
 import { accessSync, constants, mkdirSync } from "node:fs";
-import { hostname, tmpdir, userInfo } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AwsClients } from "@silt/aws";
 import { type Logger, type Metrics, type Ports, reasonOf, SiltError } from "@silt/core";
@@ -72,7 +72,7 @@ async function openPorts(
 /** On a folder store's own device files are linked into place; where it may not be written, and for AWS, elsewhere. */
 function tempRootOf(location: Location, { tempFolder }: OpenStoreOptions): () => string {
   if (location.kind === "aws") {
-    const folder = tempFolder ?? join(tmpdir(), `silt-${userInfo().uid}`);
+    const folder = tempFolder ?? join(tmpdir(), `silt-${process.getuid?.() ?? "user"}`);
     let made: string | undefined;
     return () => {
       made ??= makeTempRoot(folder);

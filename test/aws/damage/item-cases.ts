@@ -71,16 +71,13 @@ export const UNSEEN: readonly {
   },
   {
     kind: "log item: version",
-    holds: ({ damage, where }) =>
-      /^(item|rev) of/.test(where) || ["gone", "older version"].includes(damage),
+    holds: ({ damage }) => ["gone", "older version"].includes(damage),
     reason:
-      "who holds a version, why and since when, is said there alone: an item that was changed to " +
-      "another sound one is another pin",
+      "who holds a version, why and since when, is said there alone: an older item is sound by itself",
   },
   {
     kind: "log item: guard",
-    holds: ({ damage, where }) =>
-      /^guard of .*: byte/.test(where) || ["gone", "older version"].includes(damage),
+    holds: ({ damage }) => ["gone", "older version"].includes(damage),
     reason:
       "what a source was when it was ingested is said there alone; the next ingest reads the source " +
       "again, and a revision that does not fit is refused",
