@@ -2,6 +2,7 @@
  * Pictures through the deployed stack, IAM enforced: the tests only upload, delete and ask; what happens
  * in between, bucket, queues, stream and functions do by themselves.
  */
+import { ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { SendMessageCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { s3Body } from "../../../lambdas/wiring.fixture.ts";
@@ -260,5 +261,10 @@ describe("at the end", () => {
     await stack.untilDrained("Uploads", "Compaction");
     await expectSound();
     expect(await stack.deadLetters()).toEqual({});
+    const Bucket = stack.outputs.UploadsBucket;
+    const { Contents = [] } = await stack.clients.s3.send(new ListObjectsV2Command({ Bucket }));
+    const there = Contents.map(({ Key }) => `s3://${Bucket}/${Key}`);
+    const { records } = await (await collection("images")).get({ limit: 1_000 });
+    expect(records.map(({ parent }) => parent).toSorted()).toEqual(there.toSorted());
   });
 });
