@@ -58,6 +58,8 @@ export async function startMinistack(options: StartOptions = {}): Promise<ApiSer
       BIND_HOST: "127.0.0.1",
       GATEWAY_PORT: String(port),
       EDGE_PORT: String(port),
+      // The functions inherit it: they must talk to their own server, whatever else runs here.
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,
       SERVICES,
       AUTH: String(enforceIam),
       S3_DATA_DIR: join(folder, "s3"),

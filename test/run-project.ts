@@ -12,6 +12,8 @@ const ABORT = "Check failed: jit_page.has_value()";
 const CRASHED_FILE = /with signal SIGTRAP during \w+ state while running test file (\S+)/g;
 const FAILED_TESTS = /\b\d+ failed\b/;
 const RERUNS_MAX = 3;
+/** Tests that wait for a server more than they work: as many files at once, whatever the cores. */
+const WORKERS: Readonly<Record<string, string>> = { aws: "4" };
 
 interface Run {
   readonly code: number;
@@ -20,7 +22,9 @@ interface Run {
 
 /** Runs vitest, showing its output as it comes. */
 function runTests(project: string, files: readonly string[]): Promise<Run> {
-  const args = ["vitest", "run", "--project", project, ...files];
+  const workers = WORKERS[project];
+  const limit = workers === undefined ? [] : ["--maxWorkers", workers];
+  const args = ["vitest", "run", "--project", project, ...limit, ...files];
   const env = { ...process.env, ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}) };
   return new Promise((resolve, reject) => {
     const child = spawn("npx", args, { env, stdio: ["ignore", "pipe", "pipe"] });

@@ -162,7 +162,11 @@ export function isTransient(error: unknown): boolean {
 export function awsError(action: string, subject: string, cause: unknown): SiltError {
   if (cause instanceof SiltError) return cause;
   const { kind, state } = meaningOf(cause);
-  return new SiltError(kind, `Cannot ${action} "${subject}": ${state}`, { cause });
+  const details = isDenied(cause) ? { denied: true } : undefined;
+  return new SiltError(kind, `Cannot ${action} "${subject}": ${state}`, {
+    cause,
+    ...(details && { details }),
+  });
 }
 
 /**

@@ -212,6 +212,16 @@ describe("registerRuns()", () => {
     }
   });
 
+  it("does not repeat what is denied", async () => {
+    let attempts = 0;
+    const { ports } = committing(async () => {
+      attempts += 1;
+      throw new SiltError("unavailable", "access denied", { details: { denied: true } });
+    });
+    await expect(registerRuns(ports, [draftOf()])).rejects.toThrow("access denied");
+    expect(attempts).toBe(1);
+  });
+
   it("goes on from HEAD as it is after its pause, not as it was when it was refused", async () => {
     let attempts = 0;
     const { ports } = committing(async (truly, attempt) => {

@@ -76,7 +76,8 @@ export async function registerRuns(
     try {
       outcome = await ports.log.commit(plan.transaction);
     } catch (error) {
-      if (!isSiltError(error, "unavailable") || attempt === ATTEMPTS_MAX) throw error;
+      const mayPass = isSiltError(error, "unavailable") && error.details?.denied !== true;
+      if (!mayPass || attempt === ATTEMPTS_MAX) throw error;
       // The transaction may have been committed although its answer was lost.
       unclear = true;
       const known = await findAfterFailure(ports, drafts);

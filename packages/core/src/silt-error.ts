@@ -14,7 +14,10 @@ export type SiltErrorKind =
 /** The one error class. Messages read `Cannot <action> "<id>": <state>, expected <state>`. */
 export class SiltError extends Error {
   readonly kind: SiltErrorKind;
-  /** Machine-readable facts about the failure, e.g. the runs that were durable before it. */
+  /**
+   * Machine-readable facts about the failure, e.g. the `runs` that were durable before it; `denied`
+   * when a right is missing, so that the same call fails until somebody grants it.
+   */
   readonly details: Readonly<Record<string, unknown>> | undefined;
 
   constructor(

@@ -134,10 +134,13 @@ async function runKind(running: Running, kind: DamagedKind): Promise<KindResult>
   const sum = noTally();
   for (const [index, damaged] of cases.entries()) {
     const aimed = damaged.damage !== DAMAGES[0] && !brief;
+    // A copy may lie anywhere.
+    const isAnywhere =
+      kind.shared === true || kind.wholeStore === true || damaged.damage === "twice";
     const thoroughness = {
       everyReader: aimed,
       compaction: aimed || index % COMPACTION_EVERY === 0,
-      rest: aimed || kind.shared === true || kind.wholeStore === true || index % REST_EVERY === 0,
+      rest: aimed || isAnywhere || index % REST_EVERY === 0,
     };
     const seen = await (kind.observe?.(damaged) ?? observeCase(world, kind, damaged, thoroughness));
     const quiet = seen.found === undefined && seen.wrong.length === 0;
