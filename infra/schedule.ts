@@ -1,5 +1,5 @@
 import { Duration } from "aws-cdk-lib";
-import { Rule, Schedule } from "aws-cdk-lib/aws-events";
+import { Rule, RuleTargetInput, Schedule } from "aws-cdk-lib/aws-events";
 import { LambdaFunction } from "aws-cdk-lib/aws-events-targets";
 import { SqsDestination } from "aws-cdk-lib/aws-lambda-destinations";
 import type { Queue } from "aws-cdk-lib/aws-sqs";
@@ -15,6 +15,8 @@ export interface Sweeping {
 }
 
 export const SWEEP_EVERY = Duration.minutes(5);
+/** It lists every shard, and what it would find waits for a grace of hours anyway. */
+const COLLECT_EVERY = Duration.hours(1);
 /** Ends before the next one starts. */
 const SWEEP_TIMEOUT = Duration.minutes(4);
 
@@ -38,16 +40,17 @@ export function addSweep(
     maxEventAge: SWEEP_EVERY,
     onFailure: new SqsDestination(dead),
   });
+  const target = { retryAttempts: 0, maxEventAge: SWEEP_EVERY, deadLetterQueue: dead };
   new Rule(place, "Rule", {
-    description: "Silt: repairs forgotten runs, collects, measures",
+    description: "Silt: repairs forgotten runs, measures",
     schedule: Schedule.rate(SWEEP_EVERY),
-    targets: [
-      new LambdaFunction(sweep.lambda, {
-        retryAttempts: 0,
-        maxEventAge: SWEEP_EVERY,
-        deadLetterQueue: dead,
-      }),
-    ],
+    targets: [new LambdaFunction(sweep.lambda, target)],
+  });
+  const event = RuleTargetInput.fromObject({ collect: true });
+  new Rule(place, "Collect", {
+    description: "Silt: the same, and collects what nothing needs",
+    schedule: Schedule.rate(COLLECT_EVERY),
+    targets: [new LambdaFunction(sweep.lambda, { ...target, event })],
   });
   return { sweep, dead };
 }

@@ -34,6 +34,7 @@ function sweepOf(laterMs = 0) {
     wiring,
     hinted: hints.shards,
     sweep: (remaining = 60_000) => handle({}, testContext(remaining)),
+    collect: (remaining = 60_000) => handle({ collect: true }, testContext(remaining)),
   };
 }
 
@@ -64,8 +65,8 @@ describe("the sweep function", () => {
     await store.compact("notes");
     await write("notes");
     await store.compact("notes");
-    const first = await sweepOf().sweep();
-    const second = await sweepOf().sweep();
+    const first = await sweepOf().collect();
+    const second = await sweepOf().collect();
     expect(first.deleted + second.deleted).toBeGreaterThan(0);
     expect(await store.verify()).toMatchObject({ ok: true });
   });
@@ -89,7 +90,7 @@ describe("the sweep function", () => {
 
   it("without time for the collector it ends well, and the next one goes on", async () => {
     await write("notes");
-    const { sweep, wiring } = sweepOf();
+    const { collect, wiring } = sweepOf();
     const late = createSweepHandler({
       ...wiring,
       ports: async () => {
@@ -97,25 +98,19 @@ describe("the sweep function", () => {
         return store.context.ports;
       },
     });
-    expect(await late({}, testContext(1))).toMatchObject({ collected: 0, deleted: 0 });
-    expect(await sweep()).toMatchObject({ collected: 1 });
+    expect(await late({ collect: true }, testContext(1))).toMatchObject({
+      collected: 0,
+      deleted: 0,
+    });
+    expect(await collect()).toMatchObject({ collected: 1 });
   });
 
-  it("the collector looks through a collection once an hour", async () => {
+  it("collects only when its event asks for it", async () => {
     await write("notes");
-    let laterMs = 0;
-    const { ports } = store.context;
-    const clock = { ...ports.clock, nowMs: () => ports.clock.nowMs() + laterMs };
-    const handle = createSweepHandler({
-      ...testWiring(store),
-      ports: async () => ({ ...ports, clock }),
-    });
-    const collected: number[] = [];
-    for (const minutes of [0, 5, 59, 61, 66]) {
-      laterMs = minutes * 60_000;
-      collected.push((await handle({}, testContext())).collected);
-    }
-    expect(collected).toEqual([1, 0, 0, 1, 0]);
+    const { sweep, collect } = sweepOf();
+    expect(await sweep()).toMatchObject({ collected: 0 });
+    expect(await collect()).toMatchObject({ collected: 1 });
+    expect(await sweep()).toMatchObject({ collected: 0 });
   });
 
   it("an empty store is swept", async () => {

@@ -2,7 +2,7 @@
  * What a schedule runs:
  *  1. repair what was forgotten, and hint at what waits
  *  2. say how every shard is doing, for the alarms
- *  3. collect what nothing needs, now and then, for as long as there is time; the next sweep goes on
+ *  3. asked by its event, collect what nothing needs, for as long as there is time
  * The invocation fails at the end when something is damaged.
  */
 import { listCollections, type Ports, SiltError } from "@silt/core";
@@ -27,14 +27,17 @@ export interface SweepAnswer {
   readonly collected: number;
 }
 
-/** A round of the collector lists every shard, which costs more than all the rest of an idle month. */
-const COLLECT_EVERY_MS = 60 * 60 * 1_000;
+export interface SweepEvent {
+  /** A round of the collector lists every shard: each sweep's would cost more than all the rest of an idle month. */
+  readonly collect?: boolean;
+}
 
-export function createSweepHandler(wiring: SweepWiring): Handle<unknown, SweepAnswer> {
+export function createSweepHandler(wiring: SweepWiring): Handle<SweepEvent | null, SweepAnswer> {
   const { logger, metrics } = wiring;
-  /** By this container. One that is new begins again, which only costs requests. */
+  /** When this container last came through a collection, to begin with another if time is short. */
   const collectedAtMs = new Map<string, number>();
-  return async (_, context) => {
+  return async (event, context) => {
+    const collect = event?.collect === true;
     using deadline = deadlineOf(context, wiring.env.marginMs);
     const { signal } = deadline;
     const ports = await wiring.ports();
@@ -47,14 +50,12 @@ export function createSweepHandler(wiring: SweepWiring): Handle<unknown, SweepAn
     let collected = 0;
     const lastAt = (storeId: string) => collectedAtMs.get(storeId) ?? 0;
     // The one that waited longest comes first, so that none is always cut short.
-    for (const each of opened.toSorted(
+    const oldestFirst = opened.toSorted(
       (a, b) => lastAt(a.identity.storeId) - lastAt(b.identity.storeId),
-    )) {
-      const { storeId } = each.identity;
-      const nowMs = ports.clock.nowMs();
-      if (signal.aborted || nowMs - lastAt(storeId) < COLLECT_EVERY_MS) continue;
-      if (!(await round.collect(each))) continue;
-      collectedAtMs.set(storeId, nowMs);
+    );
+    for (const each of collect ? oldestFirst : []) {
+      if (signal.aborted || !(await round.collect(each))) break;
+      collectedAtMs.set(each.identity.storeId, ports.clock.nowMs());
       collected += 1;
     }
     const answer = { collections: names.length, ...round.counts, collected };
@@ -72,7 +73,7 @@ function throwIfAlarming(failures: readonly SweepFailure[]): void {
   throw new SiltError(kind, told);
 }
 
-export const handler = lambda<unknown, SweepAnswer>((wiring) => {
+export const handler = lambda<SweepEvent | null, SweepAnswer>((wiring) => {
   const ports = once(() => openPorts(wiring.env, wiring, { create: true }));
   return createSweepHandler({ ...wiring, ports });
 });

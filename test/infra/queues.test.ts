@@ -96,6 +96,11 @@ describe("the sweep", () => {
     const dead = { "Fn::GetAtt": [stack.one("AWS::SQS::Queue", "ScheduleSweepDead").id, "Arn"] };
     const [target] = rule.Targets as readonly Properties[];
     expect(target?.DeadLetterConfig).toEqual({ Arn: dead });
+    const collect = stack.one("AWS::Events::Rule", "ScheduleCollect").Properties;
+    expect(collect.ScheduleExpression).toBe("rate(1 hour)");
+    expect(collect.Targets).toMatchObject([
+      { Arn: target?.Arn, DeadLetterConfig: { Arn: dead }, Input: '{"collect":true}' },
+    ]);
     const [invoked] = stack.of("AWS::Lambda::EventInvokeConfig");
     expect(invoked?.Properties).toMatchObject({
       MaximumRetryAttempts: 0,

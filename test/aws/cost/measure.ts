@@ -6,7 +6,12 @@ import { readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
+import {
+  InvokeCommand,
+  LambdaClient,
+  ListEventSourceMappingsCommand,
+  UpdateEventSourceMappingCommand,
+} from "@aws-sdk/client-lambda";
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import type { AwsService, AwsUsage } from "@silt/aws";
 import { meterRequests } from "@silt/aws";
@@ -21,6 +26,8 @@ const PICTURES = join(import.meta.dirname, "../../../examples/images");
 const BURST = 200;
 const AT_ONCE = 20;
 const ONE_BY_ONE = 10;
+const DELTAS = 10;
+const DELTA_RECORDS = 1_000;
 const SWEEPS = 3;
 const WAIT_MS_MAX = 600_000;
 const MB_IN_GB = 1024;
@@ -168,14 +175,27 @@ async function main(): Promise<void> {
       await allIngested(store, pictures);
       own.length = 0;
     });
-    await stage.measure("Single records in one burst", BURST, async () => {
-      const ids = Array.from({ length: BURST }, (_, index) => `burst-${index}`);
-      const take = ids.values();
-      const writer = async () => {
-        for (const id of take) await notes.put([record(id)]);
-      };
-      await Promise.all(Array.from({ length: AT_ONCE }, writer));
-    });
+    for (const writers of [1, AT_ONCE]) {
+      const title = `Single records in one burst, ${writers === 1 ? "one writer" : `${writers} writers of one shard at once`}`;
+      await stage.measure(title, BURST, () =>
+        gathered(async () => {
+          const ids = Array.from({ length: BURST }, (_, index) => `burst-${writers}-${index}`);
+          const take = ids.values();
+          const writer = async () => {
+            for (const id of take) await notes.put([record(id)]);
+          };
+          await Promise.all(Array.from({ length: writers }, writer));
+        }),
+      );
+    }
+    await stage.measure("Records in deltas of 1,000, one burst", DELTAS * DELTA_RECORDS, () =>
+      gathered(async () => {
+        for (let delta = 0; delta < DELTAS; delta++) {
+          const ids = Array.from({ length: DELTA_RECORDS }, (_, index) => `bulk-${delta}-${index}`);
+          await notes.put(ids.map(record));
+        }
+      }),
+    );
     await stage.measure(
       "Single records one by one, each compacted before the next",
       ONE_BY_ONE,
@@ -190,16 +210,42 @@ async function main(): Promise<void> {
         }
       },
     );
-    await stage.measure("Sweeps of an idle store", SWEEPS, async () => {
-      const lambda = new LambdaClient();
-      for (let sweep = 0; sweep < SWEEPS; sweep++) {
-        const FunctionName = outputs.SweepFunction ?? "";
-        await lambda.send(new InvokeCommand({ FunctionName, Payload: Buffer.from("{}") }));
-      }
-      lambda.destroy();
-    });
+    const sweep = { FunctionName: outputs.SweepFunction ?? "" };
+    for (const [title, event] of [
+      ["Sweeps of an idle store of four collections", {}],
+      ["Sweeps that collect, of the same", { collect: true }],
+    ] as const) {
+      await stage.measure(title, SWEEPS, async () => {
+        const lambda = new LambdaClient();
+        const Payload = Buffer.from(JSON.stringify(event));
+        for (let time = 0; time < SWEEPS; time++) {
+          await lambda.send(new InvokeCommand({ ...sweep, Payload }));
+        }
+        lambda.destroy();
+      });
+    }
   } finally {
     await stopServer(server);
+  }
+}
+
+/**
+ * The stream is read when the work is done: what AWS's batching windows do, which MiniStack does not
+ * have. Without it each record would be a hint and a compaction of its own.
+ */
+async function gathered(work: () => Promise<void>): Promise<void> {
+  const lambda = new LambdaClient();
+  try {
+    const { EventSourceMappings = [] } = await lambda.send(new ListEventSourceMappingsCommand({}));
+    const stream = EventSourceMappings.find(({ EventSourceArn = "" }) =>
+      EventSourceArn.includes(":dynamodb:"),
+    );
+    const UUID = stream?.UUID ?? "";
+    await lambda.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: false }));
+    await work();
+    await lambda.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: true }));
+  } finally {
+    lambda.destroy();
   }
 }
 
