@@ -114,7 +114,8 @@ function watched<T extends object>(port: string, target: T, phases: Phases): T {
       if (typeof member !== "function") return member;
       // Not bound: V8 takes a bound function for none when it disposes.
       const method: Method = (...args) => Reflect.apply(member, object, args);
-      if (typeof name === "symbol") return method;
+      // `readAhead` announces what `read` does, and answers at once.
+      if (typeof name === "symbol" || name === "readAhead") return method;
       return async (...args: unknown[]) => {
         const phase = phaseOf(port, name, args[0]);
         phases.enter(phase);

@@ -19,11 +19,16 @@ export function defineWatch(program: Command, define: Define): void {
     ["silt watch photos/", "silt watch photos/ --json | tee events.jsonl"],
     async (run, [folder], { pipeline }) => {
       const store = await run.store({ create: true });
-      await watchFolder(store.context.ports, folder as string, {
-        signal: run.signal,
-        ...(pipeline !== undefined && { pipeline }),
-        onEvent: (event) => tellEvent(run, event),
-      });
+      try {
+        await watchFolder(store.context.ports, folder as string, {
+          signal: run.signal,
+          ...(pipeline !== undefined && { pipeline }),
+          onEvent: (event) => tellEvent(run, event),
+        });
+      } catch (error) {
+        // To be interrupted is how it ends, also in the middle of its work.
+        if (!run.signal.aborted) throw error;
+      }
       return undefined;
     },
   );
