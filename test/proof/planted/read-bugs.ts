@@ -26,8 +26,8 @@ export const READ_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: "packages/reader/src/segment-cache.ts",
-        find: "      (hash) => hash === sha256,",
-        replace: "      (hash) => hash !== sha256.slice(1),",
+        find: 'hash === sha256 ? "sound" : "damaged"',
+        replace: 'hash !== sha256.slice(1) ? "sound" : "damaged"',
       },
     ],
     caughtBy: tests("cache tests", "packages/reader/src/segment-cache.test.ts"),
@@ -40,7 +40,7 @@ export const READ_BUGS: readonly PlantedBug[] = [
         file: "packages/reader/src/segment-cache.ts",
         find: '        if (saved.bytes !== object.bytes || saved.sha256 !== object.sha256) return "damaged";\n',
         replace:
-          '        if (saved.bytes < 0) return "damaged";\n        this.#verified.set(object.sha256, Promise.resolve(true));\n',
+          '        if (saved.bytes < 0) return "damaged";\n        this.#verified.set(object.sha256, Promise.resolve("sound"));\n',
       },
     ],
     caughtBy: tests("cache tests", "packages/reader/src/segment-cache.test.ts"),
