@@ -16,7 +16,7 @@ export interface Sweeping {
 
 export const SWEEP_EVERY = Duration.minutes(5);
 /** It lists every shard, and what it would find waits for a grace of hours anyway. */
-const COLLECT_EVERY = Duration.hours(1);
+const COLLECT_EVERY = Duration.hours(6);
 /** Ends before the next one starts. */
 const SWEEP_TIMEOUT = Duration.minutes(4);
 

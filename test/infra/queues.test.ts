@@ -97,7 +97,7 @@ describe("the sweep", () => {
     const [target] = rule.Targets as readonly Properties[];
     expect(target?.DeadLetterConfig).toEqual({ Arn: dead });
     const collect = stack.one("AWS::Events::Rule", "ScheduleCollect").Properties;
-    expect(collect.ScheduleExpression).toBe("rate(1 hour)");
+    expect(collect.ScheduleExpression).toBe("rate(6 hours)");
     expect(collect.Targets).toMatchObject([
       { Arn: target?.Arn, DeadLetterConfig: { Arn: dead }, Input: '{"collect":true}' },
     ]);
