@@ -6,7 +6,6 @@ const reports = process.env.TEST_REPORTS;
 const ON_EITHER = [
   "cli/command.test.ts",
   "collection.test.ts",
-  "read-model.test.ts",
   "rollback-collection.test.ts",
   "writer.test.ts",
 ];
