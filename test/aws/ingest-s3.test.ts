@@ -220,7 +220,7 @@ describe("the functions on S3, DynamoDB and SQS", () => {
       version: 2,
       results: [{ id: `s3://${uploads}/in/b.png#image` }],
     });
-    expect(await createSweepHandler(wiring)({}, testContext())).toMatchObject({
+    expect(await createSweepHandler(wiring)({ collect: true }, testContext())).toMatchObject({
       collections: 1,
       shards: 1,
       hinted: 0,

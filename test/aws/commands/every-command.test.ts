@@ -152,14 +152,14 @@ describe("pictures of this machine in a store on S3", () => {
       stdio: ["ignore", "pipe", "inherit"],
     });
     const timer = setTimeout(() => child.kill("SIGKILL"), WATCH_MS_MAX);
+    const closed = once(child, "close");
     const events: string[] = [];
+    // To the end: a reader that goes away would end it in another way.
     for await (const line of createInterface({ input: child.stdout })) {
       const { event } = JSON.parse(line);
       events.push(event);
-      if (event === "compacted") break;
+      if (event === "compacted") child.kill("SIGINT");
     }
-    const closed = once(child, "close");
-    child.kill("SIGINT");
     // To be interrupted is how it ends.
     expect(await closed).toEqual([0, null]);
     clearTimeout(timer);
