@@ -158,7 +158,7 @@ describe("pictures of this machine in a store on S3", () => {
     for await (const line of createInterface({ input: child.stdout })) {
       const { event } = JSON.parse(line);
       events.push(event);
-      if (event === "compacted") child.kill("SIGINT");
+      if (event === "compacted" && !child.killed) child.kill("SIGINT");
     }
     // To be interrupted is how it ends.
     expect(await closed).toEqual([0, null]);
