@@ -1,5 +1,12 @@
 /** Registered runs, by way of the table's stream, become hints: one for each shard of a batch. */
-import { createAwsClients, createSqsHintQueue, parseHint } from "@silt/aws";
+import {
+  createAwsClients,
+  createSqsHintQueue,
+  formatHint,
+  parseHint,
+  RUN_PREFIX,
+  shardOfPartition,
+} from "@silt/aws";
 import { type Hint, SiltError, shardPartition } from "@silt/core";
 import type { DynamoDBBatchResponse, DynamoDBRecord, DynamoDBStreamEvent } from "aws-lambda";
 import { type Handle, lambda, type Wiring } from "./wiring.ts";
@@ -7,8 +14,6 @@ import { type Handle, lambda, type Wiring } from "./wiring.ts";
 export interface DispatchWiring extends Pick<Wiring, "logger"> {
   readonly sendAll: (hints: readonly Hint[]) => Promise<void>;
 }
-
-const RUN_PREFIX = "RUN#";
 
 type Read = { readonly read: "hint"; readonly hint: Hint } | { readonly read: "other" | "poison" };
 
@@ -46,9 +51,10 @@ function readRecord({ eventName, dynamodb }: DynamoDBRecord): Read {
   const { pk, sk } = dynamodb?.Keys ?? {};
   if (pk?.S === undefined || sk?.S === undefined) return { read: "poison" };
   if (eventName !== "INSERT" || !sk.S.startsWith(RUN_PREFIX)) return { read: "other" };
-  const [collection, storeId, shard, ...rest] = pk.S.split("/");
-  const hint = parseHint(JSON.stringify({ collection, storeId, shard }));
-  return hint === undefined || rest.length > 0 ? { read: "poison" } : { read: "hint", hint };
+  const shard = shardOfPartition(pk.S);
+  // As the compactor will read it.
+  const hint = shard && parseHint(formatHint(shard));
+  return hint === undefined ? { read: "poison" } : { read: "hint", hint };
 }
 
 export const handler = lambda<DynamoDBStreamEvent, DynamoDBBatchResponse>((wiring) => {

@@ -98,18 +98,16 @@ function attemptMeter(open: WeakMap<object, Traffic>): Middleware {
       traffic.bytesSent += lengthIn(args.request);
     }
     const result = await next(args);
-    if (traffic !== undefined) traffic.bytesReceived += lengthIn(result.response);
+    // The answer to HEAD says how long the body would be.
+    const isHead = (args.request as { method?: string } | undefined)?.method === "HEAD";
+    if (traffic !== undefined && !isHead) traffic.bytesReceived += lengthIn(result.response);
     return result;
   };
 }
 
 function lengthIn(message: unknown): number {
-  const { headers = {}, method } = (message ?? {}) as {
-    headers?: Record<string, string>;
-    method?: string;
-  };
-  // The answer to HEAD says how long the body would be.
-  return method === "HEAD" ? 0 : Number(headers["content-length"] ?? 0) || 0;
+  const { headers = {} } = (message ?? {}) as { headers?: Record<string, string> };
+  return Number(headers["content-length"] ?? 0) || 0;
 }
 
 const NO_UNITS = { readUnits: 0, writeUnits: 0 };

@@ -1,8 +1,8 @@
 import {
   type Applied,
-  assert,
   type CommitOutcome,
   canonicalJson,
+  checkTransaction,
   type Guard,
   type GuardKey,
   type Head,
@@ -198,15 +198,4 @@ export function createMemoryRunLog(): RunLog {
         )
         .slice(0, limit),
   };
-}
-
-function checkTransaction({ appends }: LogTransaction): void {
-  const partitions = new Set(appends.map(({ shard }) => shardPartition(shard)));
-  assert(partitions.size === appends.length, "a transaction appends to a shard once");
-  for (const { expected, next, runs } of appends) {
-    for (const [index, run] of runs.entries()) {
-      assert(run.sequence === expected.sequence + 1 + index, `run ${run.runId} is consecutive`);
-    }
-    assert(next.sequence === expected.sequence + runs.length, "HEAD ends at its last run");
-  }
 }
