@@ -1,14 +1,15 @@
 /** What the run log knows of versions that were pinned or retired: read, decide, write if unchanged. */
 import {
-  newVersionItem,
-  type Pin,
+  pinItem,
   type RunLog,
+  retireItem,
   type ShardRef,
   SiltError,
   shardPartition,
+  unpinItem,
   type VersionItem,
+  type VersionItemChange,
   type VersionKey,
-  type VersionRef,
 } from "@silt/core";
 import {
   headKey,
@@ -29,54 +30,17 @@ type VersionItems = Pick<RunLog, "pinVersion" | "unpinVersion" | "retireVersion"
 /** Others who change the same item; each of them is through after one write. */
 const ATTEMPTS_MAX = 60;
 
-/** What to answer, and what to write before it. */
-interface Decision<Answer> {
-  readonly answer: Answer;
-  /** Nothing to write when undefined. */
-  readonly item?: VersionItem;
-}
-
 /** The methods of a RunLog that are about versions. */
 export function createDynamoVersionItems(table: DynamoTable, pace: Pace): VersionItems {
   return {
     pinVersion: (shard, version, pin) =>
-      change(table, pace, shard, version, "pin a version", (item) => hold(item, version, pin)),
+      change(table, pace, shard, version, "pin a version", (item) => pinItem(item, version, pin)),
     unpinVersion: (shard, key, owner) =>
-      change(table, pace, shard, key, "unpin a version", (item) => letGo(item, owner)),
+      change(table, pace, shard, key, "unpin a version", (item) => unpinItem(item, owner)),
     retireVersion: (shard, key) =>
-      change(table, pace, shard, key, "retire a version", (item) => giveUp(item, key)),
+      change(table, pace, shard, key, "retire a version", (item) => retireItem(item, key)),
     listVersions: (shard, options) => listVersions(table, shard, options),
   };
-}
-
-const keyOf = ({ version, commitId }: VersionKey): VersionKey => ({ version, commitId });
-
-function hold(
-  found: VersionItem | undefined,
-  version: VersionRef,
-  pin: Pin,
-): Decision<{ readonly outcome: "pinned" | "retired" }> {
-  const item = found ?? newVersionItem(keyOf(version));
-  if (item.retired) return { answer: { outcome: "retired" } };
-  const answer = { outcome: "pinned" } as const;
-  if (item.pins.some(({ owner }) => owner === pin.owner)) return { answer };
-  return { answer, item: { ...item, manifest: version.manifest, pins: [...item.pins, pin] } };
-}
-
-function letGo(found: VersionItem | undefined, owner: string): Decision<void> {
-  const pins = found?.pins.filter((pin) => pin.owner !== owner) ?? [];
-  if (found === undefined || pins.length === found.pins.length) return { answer: undefined };
-  return { answer: undefined, item: { ...found, pins } };
-}
-
-function giveUp(
-  found: VersionItem | undefined,
-  key: VersionKey,
-): Decision<{ readonly outcome: "pinned" | "retired" }> {
-  const item = found ?? newVersionItem(keyOf(key));
-  if (item.pins.length > 0) return { answer: { outcome: "pinned" } };
-  const answer = { outcome: "retired" } as const;
-  return item.retired ? { answer } : { answer, item: { ...item, retired: true } };
 }
 
 /**
@@ -89,7 +53,7 @@ async function change<Answer>(
   shard: ShardRef,
   key: VersionKey,
   action: string,
-  decide: (found: VersionItem | undefined) => Decision<Answer>,
+  decide: (found: VersionItem | undefined) => VersionItemChange<Answer>,
 ): Promise<Answer> {
   let found = await table.get(action, versionKey(shard, key));
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {

@@ -45,4 +45,5 @@ export * from "./sweep-shard.ts";
 export * from "./upload-version.ts";
 export * from "./verify-report.ts";
 export * from "./verify-store.ts";
+export * from "./version-item-changes.ts";
 export * from "./write-deltas.ts";

@@ -1,16 +1,17 @@
 /** What the run log knows of versions that were pinned or retired, in SQLite. */
 import {
   canonicalJson,
-  newVersionItem,
-  type Pin,
   parseVersionItem,
+  pinItem,
   type RunLog,
+  retireItem,
   type ShardRef,
   SiltError,
   shardPartition,
+  unpinItem,
   type VersionItem,
+  type VersionItemChange,
   type VersionKey,
-  type VersionRef,
 } from "@silt/core";
 import type { SqliteConnection } from "./sqlite-connection.ts";
 
@@ -20,21 +21,11 @@ type VersionItems = Pick<RunLog, "pinVersion" | "unpinVersion" | "retireVersion"
 export function createSqliteVersionItems(db: SqliteConnection): VersionItems {
   return {
     pinVersion: (shard, version, pin) =>
-      db.write("pin a version", () => holdVersion(db, shard, version, pin)),
+      change(db, shard, version, "pin a version", (item) => pinItem(item, version, pin)),
     unpinVersion: (shard, key, owner) =>
-      db.write("unpin a version", () => {
-        const item = itemOf(db, shard, key);
-        if (item === undefined) return;
-        store(db, shard, { ...item, pins: item.pins.filter((pin) => pin.owner !== owner) });
-      }),
-    retireVersion: (shard, { version, commitId }) =>
-      db.write("retire a version", () => {
-        const key = { version, commitId };
-        const item = itemOf(db, shard, key) ?? newVersionItem(key);
-        if (item.pins.length > 0) return { outcome: "pinned" };
-        store(db, shard, { ...item, retired: true });
-        return { outcome: "retired" };
-      }),
+      change(db, shard, key, "unpin a version", (item) => unpinItem(item, owner)),
+    retireVersion: (shard, key) =>
+      change(db, shard, key, "retire a version", (item) => retireItem(item, key)),
     listVersions: (shard, { after, limit }) =>
       db.read("list versions", () => {
         const rows = db.all<ItemRow>(
@@ -50,18 +41,18 @@ export function createSqliteVersionItems(db: SqliteConnection): VersionItems {
   };
 }
 
-function holdVersion(
+function change<Answer>(
   db: SqliteConnection,
   shard: ShardRef,
-  { version, commitId, manifest }: VersionRef,
-  pin: Pin,
-): { readonly outcome: "pinned" | "retired" } {
-  const key = { version, commitId };
-  const item = itemOf(db, shard, key) ?? newVersionItem(key);
-  if (item.retired) return { outcome: "retired" };
-  const held = item.pins.some(({ owner }) => owner === pin.owner);
-  store(db, shard, { ...item, manifest, pins: held ? item.pins : [...item.pins, pin] });
-  return { outcome: "pinned" };
+  key: VersionKey,
+  action: string,
+  decide: (found: VersionItem | undefined) => VersionItemChange<Answer>,
+): Promise<Answer> {
+  return db.write(action, () => {
+    const { answer, item } = decide(itemOf(db, shard, key));
+    if (item !== undefined) store(db, shard, item);
+    return answer;
+  });
 }
 
 interface ItemRow {

@@ -7,14 +7,17 @@ import {
   type GuardKey,
   type Head,
   type LogTransaction,
-  newVersionItem,
+  pinItem,
   type Run,
   type RunIdState,
   type RunLog,
+  retireItem,
   type ShardRef,
   SiltError,
   shardPartition,
+  unpinItem,
   type VersionItem,
+  type VersionItemChange,
   type VersionKey,
 } from "@silt/core";
 
@@ -97,30 +100,21 @@ function headOf(log: LogState, shard: ShardRef): Head {
 function versionMethods(
   log: LogState,
 ): Pick<RunLog, "pinVersion" | "unpinVersion" | "retireVersion" | "listVersions"> {
+  const change = <Answer>(
+    shard: ShardRef,
+    key: VersionKey,
+    decide: (found: VersionItem | undefined) => VersionItemChange<Answer>,
+  ): Answer => {
+    const { versions } = log.of(shard);
+    const { answer, item } = decide(versions.get(versionName(key)));
+    if (item !== undefined) versions.set(versionName(key), item);
+    return answer;
+  };
   return {
-    async pinVersion(shard, { version, commitId, manifest }, pin) {
-      const { versions } = log.of(shard);
-      const name = versionName({ version, commitId });
-      const item = versions.get(name) ?? newVersionItem({ version, commitId });
-      if (item.retired) return { outcome: "retired" };
-      const held = item.pins.some(({ owner }) => owner === pin.owner);
-      versions.set(name, { ...item, manifest, pins: held ? item.pins : [...item.pins, pin] });
-      return { outcome: "pinned" };
-    },
-    async unpinVersion(shard, key, owner) {
-      const { versions } = log.of(shard);
-      const item = versions.get(versionName(key));
-      if (item === undefined) return;
-      const pins = item.pins.filter((pin) => pin.owner !== owner);
-      versions.set(versionName(key), { ...item, pins });
-    },
-    async retireVersion(shard, key) {
-      const { versions } = log.of(shard);
-      const item = versions.get(versionName(key)) ?? newVersionItem(key);
-      if (item.pins.length > 0) return { outcome: "pinned" };
-      versions.set(versionName(key), { ...item, retired: true });
-      return { outcome: "retired" };
-    },
+    pinVersion: async (shard, version, pin) =>
+      change(shard, version, (item) => pinItem(item, version, pin)),
+    unpinVersion: async (shard, key, owner) => change(shard, key, (item) => unpinItem(item, owner)),
+    retireVersion: async (shard, key) => change(shard, key, (item) => retireItem(item, key)),
     async listVersions(shard, { after, limit }) {
       const { versions } = log.of(shard);
       const names = [...versions.keys()].sort();
