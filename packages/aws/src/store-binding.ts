@@ -4,7 +4,6 @@
  * table, a wrong prefix, two stores in one table are refused before anything is read or written (F52).
  * The marker comes first, the item second: an item without its marker is a marker that was lost.
  */
-import { GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import {
   type AwsStoreMarker,
   encodeJson,
@@ -18,11 +17,12 @@ import {
   shortId,
 } from "@silt/core";
 import type { AwsClients } from "./aws-clients.ts";
-import { callAws, hasName } from "./aws-error.ts";
+import { attributesOf, checkHeader, header, text, textOf } from "./dynamo-items.ts";
+import { createDynamoTable } from "./dynamo-table.ts";
 
 export const MARKER_KEY = "silt-store.json";
 const MARKER_BYTES_MAX = 64 * 1024;
-const BINDING_KEY = { pk: { S: "STORE" }, sk: { S: "STORE" } };
+const BINDING_KEY = { pk: "STORE", sk: "STORE" };
 /** Others may create the same store at the same moment. */
 const ATTEMPTS_MAX = 5;
 
@@ -120,44 +120,36 @@ async function writeMarker({ objects, random }: BindingContext, { table }: AwsPl
   );
 }
 
-async function readBinding(
-  { clients }: BindingContext,
-  { table }: AwsPlace,
-): Promise<Binding | undefined> {
-  const { Item } = await callAws("open the log in table", table, () =>
-    clients.dynamo.send(
-      new GetItemCommand({ TableName: table, Key: BINDING_KEY, ConsistentRead: true }),
-    ),
-  );
-  if (Item === undefined) return undefined;
-  const text = (name: string) => Item[name]?.S ?? "";
-  return { bindingId: text("bindingId"), bucket: text("bucket"), prefix: text("prefix") };
+const tableOf = ({ clients }: BindingContext, { table }: AwsPlace) =>
+  createDynamoTable({ client: clients.dynamo, table });
+
+async function readBinding(context: BindingContext, place: AwsPlace): Promise<Binding | undefined> {
+  const item = await tableOf(context, place).get("read", BINDING_KEY);
+  if (item === undefined) return undefined;
+  const what = `item STORE of table "${place.table}"`;
+  checkHeader(item, what);
+  return {
+    bindingId: textOf(item, "bindingId", what),
+    bucket: textOf(item, "bucket", what),
+    prefix: textOf(item, "prefix", what),
+  };
 }
 
+/** Somebody else may be faster: whose the table is then is read again. */
 async function writeBinding(
-  { clients }: BindingContext,
-  { bucket, prefix, table }: AwsPlace,
+  context: BindingContext,
+  place: AwsPlace,
   bindingId: string,
 ): Promise<void> {
-  const Item = {
-    ...BINDING_KEY,
-    bindingId: { S: bindingId },
-    bucket: { S: bucket },
-    prefix: { S: prefix },
-  };
-  await callAws("create the log in table", table, async () => {
-    try {
-      await clients.dynamo.send(
-        new PutItemCommand({
-          TableName: table,
-          Item,
-          ConditionExpression: "attribute_not_exists(pk)",
-        }),
-      );
-    } catch (error) {
-      // Somebody else was faster: whose it is now is read again.
-      if (!hasName(error, "ConditionalCheckFailedException")) throw error;
-    }
+  await tableOf(context, place).put("create", {
+    Item: {
+      ...attributesOf(BINDING_KEY),
+      ...header(),
+      bindingId: text(bindingId),
+      bucket: text(place.bucket),
+      prefix: text(place.prefix),
+    },
+    ConditionExpression: "attribute_not_exists(pk)",
   });
 }
 

@@ -54,7 +54,7 @@ describe("silt --store s3://…", () => {
 
   it("says that the table is not there, ends with 2", async () => {
     const { code, stderr } = await init(`s3://${bucket}/else?table=no-such-table`);
-    expect(stderr).toMatch(/"no-such-table": the table is not there/);
+    expect(stderr).toMatch(/table no-such-table": the table is not there/);
     expect(code).toBe(2);
   });
 
