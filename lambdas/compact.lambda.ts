@@ -11,7 +11,7 @@ import type { SQSBatchResponse, SQSEvent } from "aws-lambda";
 import { type CompactedShard, compactHinted } from "./compact-hinted.ts";
 import { deadlineOf } from "./deadline.ts";
 import type { Env } from "./env.ts";
-import { openPorts } from "./open-ports.ts";
+import { openEnvPorts } from "./open-env-ports.ts";
 import { type Handle, lambda, once, type Wiring } from "./wiring.ts";
 
 const MIB = 1024 * 1024;
@@ -105,6 +105,6 @@ function tell({ logger, metrics }: CompactWiring, hint: Hint, compacted: Compact
 }
 
 export const handler = lambda<SQSEvent, SQSBatchResponse>((wiring) => {
-  const ports = once(() => openPorts(wiring.env, wiring, { create: false }));
+  const ports = once(() => openEnvPorts(wiring.env, wiring, { create: false }));
   return createCompactHandler({ ...wiring, ports });
 });

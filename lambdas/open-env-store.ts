@@ -9,7 +9,7 @@ export async function openEnvStore(
   { create }: { readonly create: boolean },
 ): Promise<Store> {
   const { cacheFolder } = env;
-  const options = { create, cacheFolder, logger, metrics, instrument };
+  const options = { create, cacheFolder, alone: true, logger, metrics, instrument };
   const store = await openStore(env.store, options);
   try {
     for (const { name, ...settings } of create ? env.collections : []) {

@@ -8,7 +8,7 @@
 import { listCollections, type Ports, SiltError } from "@silt/core";
 import { deadlineOf } from "./deadline.ts";
 import type { Env } from "./env.ts";
-import { openPorts } from "./open-ports.ts";
+import { openEnvPorts } from "./open-env-ports.ts";
 import { type SweepFailure, SweepRound } from "./sweep-round.ts";
 import { type Handle, lambda, once, type Wiring } from "./wiring.ts";
 
@@ -74,6 +74,6 @@ function throwIfAlarming(failures: readonly SweepFailure[]): void {
 }
 
 export const handler = lambda<SweepEvent | null, SweepAnswer>((wiring) => {
-  const ports = once(() => openPorts(wiring.env, wiring, { create: true }));
+  const ports = once(() => openEnvPorts(wiring.env, wiring, { create: true }));
   return createSweepHandler({ ...wiring, ports });
 });

@@ -8,4 +8,4 @@ export * from "./sqlite-lease-store.ts";
 export * from "./sqlite-run-log.ts";
 export * from "./system-clock.ts";
 export * from "./system-random.ts";
-export { sweepTempFiles } from "./temp-file.ts";
+export { sweepTempFiles, TEMP_AGE_MS_MAX } from "./temp-file.ts";
