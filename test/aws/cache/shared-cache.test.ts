@@ -22,7 +22,7 @@ const UMASKS = ["077", "022", "002"];
 const USERS = [65_534, 65_533, 0];
 /** From 2,000 rows on there are vector files, too. */
 const ROWS = 2_100;
-const TURNS = 3;
+const TURNS = 2;
 const ANSWERS_A_TURN = 3;
 const KILL_CHANCE = 0.4;
 const SEED = 7;

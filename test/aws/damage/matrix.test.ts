@@ -6,8 +6,8 @@ import { runAwsMatrix } from "./run-aws-matrix.ts";
 
 const SEED = 1;
 const PLACES = 1;
-const EVERY_AIMED = 40;
-const EVERY_AIMED_ITEM = 12;
+const EVERY_AIMED = 80;
+const EVERY_AIMED_ITEM = 24;
 
 let objects: Matrix;
 let items: Matrix;
