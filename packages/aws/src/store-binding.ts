@@ -55,35 +55,35 @@ export async function bindStore(
   place: AwsPlace,
   { create }: { readonly create: boolean },
 ): Promise<void> {
+  const [marker, binding] = await Promise.all([
+    readMarker(context.objects, place),
+    readBinding(context, place),
+  ]);
+  if (isBound(place, marker, binding)) return;
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-    const [marker, binding] = await Promise.all([
-      readMarker(context.objects, place),
-      readBinding(context, place),
-    ]);
-    if (marker !== undefined && marker.table !== place.table) throw otherTable(place, marker);
-    if (binding !== undefined && !isAt(binding, place)) throw otherPlace(place, binding);
-    if (marker !== undefined && binding?.bindingId === marker.bindingId) return;
-    if (binding !== undefined) throw lostMarker(place, marker);
-    await bindOnce(context, place, marker, create);
+    if (await bindOnce(context, place, create)) return;
   }
   throw new SiltError("unavailable", `Cannot open ${named(place)}: others change it; try again`);
 }
 
-/** Takes one step of a creation: the marker, or the item of a marker that is there. */
+/**
+ * Looks again, at what a creation writes last first: what is missing then was lost, and is not on its
+ * way. Takes one step of a creation if there is one to take, the marker, or the item of a marker that
+ * is there. True when bucket and table belong together.
+ */
 async function bindOnce(
   context: BindingContext,
   place: AwsPlace,
-  marker: AwsStoreMarker | undefined,
   create: boolean,
-): Promise<void> {
-  const objects = await context.objects.list("collections/", { limit: 1 });
-  if (objects.length > 0) {
-    const gone = marker === undefined ? `its "${MARKER_KEY}" is` : "the log in its table is";
-    throw new SiltError(
-      "corrupt",
-      `Cannot open ${named(place)}: ${gone} gone, but collections lie there; restore it from a backup`,
-    );
-  }
+): Promise<boolean> {
+  const collections = await context.objects.list("collections/", { limit: 1 });
+  const binding = await readBinding(context, place);
+  const marker = await readMarker(context.objects, place);
+  if (marker !== undefined && marker.table !== place.table) throw otherTable(place, marker);
+  if (binding !== undefined && !isAt(binding, place)) throw otherPlace(place, binding);
+  if (isBound(place, marker, binding)) return true;
+  if (binding !== undefined) throw lostMarker(place, marker);
+  if (collections.length > 0) throw lostLog(place, marker);
   if (!create) {
     throw new SiltError(
       "invalid",
@@ -92,6 +92,17 @@ async function bindOnce(
   }
   if (marker === undefined) await writeMarker(context, place);
   else await writeBinding(context, place, marker.bindingId);
+  return false;
+}
+
+function isBound(
+  place: AwsPlace,
+  marker: AwsStoreMarker | undefined,
+  binding: Binding | undefined,
+): boolean {
+  if (marker === undefined || binding === undefined) return false;
+  const isHere = marker.table === place.table && isAt(binding, place);
+  return isHere && marker.bindingId === binding.bindingId;
 }
 
 async function readMarker(
@@ -181,5 +192,13 @@ function lostMarker(place: AwsPlace, marker: AwsStoreMarker | undefined): SiltEr
   return new SiltError(
     "corrupt",
     `Cannot open ${named(place)}: ${state}; restore both from backups of the same moment`,
+  );
+}
+
+function lostLog(place: AwsPlace, marker: AwsStoreMarker | undefined): SiltError {
+  const gone = marker === undefined ? `its "${MARKER_KEY}" is` : "the log in its table is";
+  return new SiltError(
+    "corrupt",
+    `Cannot open ${named(place)}: ${gone} gone, but collections lie there; restore it from a backup`,
   );
 }

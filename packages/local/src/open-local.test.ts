@@ -1,4 +1,5 @@
-import {
+import fs, {
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -7,6 +8,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -100,6 +102,27 @@ describe("openLocalPorts()", () => {
     for (const ports of opened) await ports[Symbol.asyncDispose]();
     expect(readdirSync(root).sort()).toEqual(["log.sqlite", "silt-store.json", "tmp"]);
     expect(readdirSync(join(root, "tmp"))).toEqual([]);
+  });
+
+  it("a store that is made while somebody opens it, who saw no marker yet, is sound", async () => {
+    await createOnce();
+    mkdirSync(join(root, "collections"));
+    const made = join(folder.path, "made");
+    fs.renameSync(root, made);
+    const { existsSync: exists } = fs;
+    // The first look after the one at the marker.
+    fs.existsSync = (path) => {
+      cpSync(made, root, { recursive: true });
+      return exists(path);
+    };
+    syncBuiltinESMExports();
+    try {
+      await using ports = await open(false);
+      expect(ports.root).toBe(root);
+    } finally {
+      fs.existsSync = exists;
+      syncBuiltinESMExports();
+    }
   });
 
   it("F52 a store whose log is gone is corrupt, and gets no new log", async () => {

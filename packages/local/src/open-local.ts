@@ -99,7 +99,11 @@ async function findOrCreate(
   const marker = readStoreMarker(folder);
   if (marker !== undefined) return marker;
   if (!create) {
-    refuseLostMarker(folder);
+    const lostIt = hasLogAndCollections(folder);
+    // Another process may have finished the creation since.
+    const finished = readStoreMarker(folder);
+    if (finished !== undefined) return finished;
+    if (lostIt) throw lostMarker(folder);
     throw new SiltError(
       "invalid",
       `Cannot open store "${folder}": there is no store; name another folder, or create one with "silt init"`,
@@ -118,14 +122,15 @@ async function findOrCreate(
   return createStore(folder, ports);
 }
 
-/** A log without a marker is a store that lost it, or that was never finished. */
-function refuseLostMarker(folder: string): void {
-  if (!existsSync(join(folder, LOG_NAME)) || !existsSync(join(folder, "collections"))) return;
-  throw new SiltError(
+/** Without a marker that is a store that lost it. */
+const hasLogAndCollections = (folder: string) =>
+  existsSync(join(folder, LOG_NAME)) && existsSync(join(folder, "collections"));
+
+const lostMarker = (folder: string) =>
+  new SiltError(
     "corrupt",
     `Cannot open store "${folder}": its "${MARKER_NAME}" is gone, but a log and collections lie there; restore it from a backup`,
   );
-}
 
 /** What lies in the folder that an interrupted creation of a store does not explain. */
 function strangersIn(folder: string): readonly string[] {

@@ -37,6 +37,34 @@ const removeMarker = (prefix = "notes/") =>
 const removeItem = () =>
   clients.dynamo.send(new DeleteItemCommand({ TableName: table, Key: STORE_KEY }));
 
+/**
+ * Lets `make` work after the opener's first look at what is `missing`, which does not see it, and for
+ * the marker before its first look at the log, which does.
+ */
+function makeItMeanwhile(
+  { s3, dynamo }: AwsClients,
+  missing: "marker" | "log",
+  make: () => Promise<void>,
+): void {
+  const looked = Promise.withResolvers<void>();
+  s3.middlewareStack.add((next) => async (request) => {
+    try {
+      return await next(request);
+    } finally {
+      looked.resolve();
+    }
+  });
+  let made: Promise<void> | undefined;
+  dynamo.middlewareStack.add((next) => async (request) => {
+    if (made !== undefined) return next(request);
+    made = looked.promise.then(make);
+    if (missing === "marker") await made;
+    const answer = await next(request);
+    await made;
+    return answer;
+  });
+}
+
 describe("F52 a store on AWS", () => {
   it(`is made once by ${OPENERS} who open it at the same moment`, async () => {
     const location = locationOf("notes");
@@ -103,6 +131,18 @@ describe("F52 a store on AWS", () => {
     await open(locationOf("notes"));
     await open(locationOf("notes"), false);
   });
+
+  it.each(["marker", "log"] as const)(
+    "that is made while somebody opens it, who saw that it had no %s yet, is sound",
+    async (missing) => {
+      const location = locationOf("notes");
+      await using store = await openStore(location, {
+        create: false,
+        instrument: (seen) => makeItMeanwhile(seen, missing, () => withCollection(location)),
+      });
+      expect(await store.collections()).toEqual(["notes"]);
+    },
+  );
 
   it("is not made by whoever only reads", async () => {
     await expect(open(locationOf("notes"), false)).rejects.toMatchObject({ kind: "invalid" });

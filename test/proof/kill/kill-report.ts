@@ -52,6 +52,10 @@ export class KillTally {
     raise(this.#byPhase, `${slot.role}: ${phase}`);
   }
 
+  hasDone(deed: string): boolean {
+    return this.#did.has(deed);
+  }
+
   report(seed: number, minutes: number): KillReport {
     return {
       seed,

@@ -12,7 +12,10 @@ import { SLOTS, type Slot } from "./slots.ts";
 import type { World } from "./world.ts";
 
 export interface KillRunOptions {
+  /** At least so many. */
   readonly kills: number;
+  /** Things that somebody must have done before it ends, however many kills that takes. */
+  readonly deeds?: readonly string[];
   readonly seed: number;
   /** Ends earlier. */
   readonly minutes?: number | undefined;
@@ -150,13 +153,19 @@ class KillRun {
     return (performance.now() - this.#startedAtMs) / 60_000;
   }
 
+  /** Whether there is nothing more to see. */
+  get #isOver(): boolean {
+    const { kills, deeds = [], minutes = Infinity } = this.#options;
+    if (this.tally.wrong.length > 0 || this.minutes >= minutes) return true;
+    return this.tally.kills >= kills && deeds.every((deed) => this.tally.hasDone(deed));
+  }
+
   async run(): Promise<void> {
-    const { kills, killsBetween = KILLS_BETWEEN_DEFAULT, minutes = Infinity, deep } = this.#options;
-    while (this.tally.kills < kills && this.tally.wrong.length === 0 && this.minutes < minutes) {
+    const { killsBetween = KILLS_BETWEEN_DEFAULT, deep } = this.#options;
+    while (!this.#isOver) {
       this.#lasting ??= this.#startLasting();
-      const until = Math.min(kills, this.tally.kills + killsBetween);
-      await this.#killUntil(until);
-      const isLast = this.tally.kills >= kills || this.minutes >= minutes;
+      await this.#kill(killsBetween);
+      const isLast = this.#isOver;
       if (isLast || this.#random.chance(LASTING_KILL_CHANCE)) await this.#endLasting();
       if (this.tally.wrong.length > 0) break;
       await this.#reckon(isLast && deep === true);
@@ -164,11 +173,11 @@ class KillRun {
     await this.#endLasting();
   }
 
-  /** All seats work, and their processes are killed, until there were so many kills. */
-  async #killUntil(kills: number): Promise<void> {
-    const { seats = SEATS_DEFAULT, minutes = Infinity } = this.#options;
-    const isOver = () =>
-      this.tally.kills >= kills || this.tally.wrong.length > 0 || this.minutes >= minutes;
+  /** All seats work, and so many of their processes are killed. */
+  async #kill(kills: number): Promise<void> {
+    const { seats = SEATS_DEFAULT } = this.#options;
+    const until = this.tally.kills + kills;
+    const isOver = () => this.#isOver || this.tally.kills >= until;
     const seat = async () => {
       const random = this.#random.fork();
       while (!isOver()) {
