@@ -35,7 +35,6 @@ const COLLECTIONS = [
 const CONTEXT = {
   collections: JSON.stringify(COLLECTIONS),
   compactionWindowSeconds: "0",
-  streamRecordAgeSeconds: "60",
   ingestConcurrency: "2",
   compactionConcurrency: "2",
 };

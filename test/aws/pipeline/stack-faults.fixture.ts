@@ -7,8 +7,10 @@ import {
   PutRolePolicyCommand,
 } from "@aws-sdk/client-iam";
 import {
+  type EventSourceMappingConfiguration,
   ListEventSourceMappingsCommand,
   UpdateEventSourceMappingCommand,
+  type UpdateEventSourceMappingRequest,
   UpdateFunctionConfigurationCommand,
 } from "@aws-sdk/client-lambda";
 import {
@@ -103,22 +105,48 @@ export async function withEventSourceOff(
   name: FunctionName,
   work: () => Promise<void>,
 ): Promise<void> {
-  const { lambda } = stack.clients;
-  const FunctionName = stack.functionOf(name).id;
-  const { EventSourceMappings = [] } = await lambda.send(
-    new ListEventSourceMappingsCommand({ FunctionName }),
-  );
-  const turn = async (Enabled: boolean) => {
-    for (const { UUID } of EventSourceMappings) {
-      await lambda.send(new UpdateEventSourceMappingCommand({ UUID, Enabled }));
-    }
-  };
-  await turn(false);
+  await changeEventSources(stack, name, { Enabled: false });
   try {
     await work();
   } finally {
-    await turn(true);
+    await changeEventSources(stack, name, { Enabled: true });
   }
+}
+
+/** Records of a stream are given up after so long for the time of `work`. */
+export async function withRecordAge(
+  stack: Pick<DeployedStack, "clients" | "functionOf">,
+  name: FunctionName,
+  seconds: number,
+  work: () => Promise<void>,
+): Promise<void> {
+  const changed = await changeEventSources(stack, name, { MaximumRecordAgeInSeconds: seconds });
+  const [before] = changed;
+  if (before?.MaximumRecordAgeInSeconds === undefined) {
+    throw new Error(`Records of "${name}" were never given up by their age`);
+  }
+  try {
+    await work();
+  } finally {
+    const { MaximumRecordAgeInSeconds } = before;
+    await changeEventSources(stack, name, { MaximumRecordAgeInSeconds });
+  }
+}
+
+/** Answers what they were before. */
+async function changeEventSources(
+  stack: Pick<DeployedStack, "clients" | "functionOf">,
+  name: FunctionName,
+  change: Pick<UpdateEventSourceMappingRequest, "Enabled" | "MaximumRecordAgeInSeconds">,
+): Promise<readonly EventSourceMappingConfiguration[]> {
+  const { lambda } = stack.clients;
+  const { EventSourceMappings = [] } = await lambda.send(
+    new ListEventSourceMappingsCommand({ FunctionName: stack.functionOf(name).id }),
+  );
+  for (const { UUID } of EventSourceMappings) {
+    await lambda.send(new UpdateEventSourceMappingCommand({ UUID, ...change }));
+  }
+  return EventSourceMappings;
 }
 
 /** A function with another limit, or more environment, for the time of `work`. */
