@@ -29,7 +29,15 @@ export function ensureVenv(name: string, say: (line: string) => void): Venv {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(dirname(folder), { recursive: true });
   run("python3", ["-m", "venv", folder], PYTHON_NEEDED);
-  run(join(venv.bin, "pip"), ["install", "--quiet", "--disable-pip-version-check", "-r", list]);
+  // Compiling all of it would take as long as fetching it; what is used is compiled when it is.
+  run(join(venv.bin, "pip"), [
+    "install",
+    "--quiet",
+    "--no-compile",
+    "--disable-pip-version-check",
+    "-r",
+    list,
+  ]);
   writeFileSync(stamp, digest);
   return venv;
 }

@@ -16,7 +16,7 @@ import { letComeToSources } from "../../proof/come-to-sources.ts";
 import { canBeNobody } from "../../proof/kill/somebody-else.ts";
 
 const PROCESS = fileURLToPath(new URL("./cache-reader.process.ts", import.meta.url));
-const READERS = 8;
+const READERS = 6;
 const UMASKS = ["077", "022", "002"];
 /** 0 is whoever runs the tests. */
 const USERS = [65_534, 65_533, 0];

@@ -6,8 +6,8 @@ import { runAwsMatrix } from "./run-aws-matrix.ts";
 
 const SEED = 1;
 const PLACES = 1;
-const EVERY_AIMED = 80;
-const EVERY_AIMED_ITEM = 24;
+const EVERY_AIMED = 200;
+const EVERY_AIMED_ITEM = 60;
 
 let objects: Matrix;
 let items: Matrix;

@@ -7,7 +7,7 @@ import { becomeUnprivileged } from "./unprivileged.ts";
 
 const SEED = 1;
 const PLACES = 4;
-const EVERY_AIMED = 12;
+const EVERY_AIMED = 30;
 
 let matrix: Matrix;
 let unprivileged: Disposable;
