@@ -50,6 +50,32 @@ export async function listBucket(
   return found;
 }
 
+/** Names of the folders right under a prefix that ends in `/`: a request for a thousand, however full they are. */
+export async function listBucketFolders(
+  client: S3Client,
+  bucket: string,
+  prefix: string,
+): Promise<readonly string[]> {
+  const name = `s3://${bucket}/${prefix}`;
+  const names: string[] = [];
+  let token: string | undefined;
+  do {
+    const list = new ListObjectsV2Command({
+      Bucket: bucket,
+      Prefix: prefix,
+      Delimiter: "/",
+      EncodingType: "url",
+      ContinuationToken: token,
+    });
+    const page = await callAws("list", name, () => client.send(list));
+    for (const { Prefix = "" } of page.CommonPrefixes ?? []) {
+      names.push(decodeKey(Prefix).slice(prefix.length, -1));
+    }
+    token = page.NextContinuationToken;
+  } while (token !== undefined);
+  return names.sort();
+}
+
 /** HTTP dates have no fractions, so neither have those of lists: one object has one time. */
 export function wholeSeconds(date: Date | undefined): number {
   return Math.floor((date?.getTime() ?? 0) / SECOND_MS) * SECOND_MS;

@@ -31,7 +31,7 @@ import {
   s3ReadError,
 } from "./s3-context.ts";
 import { headKey } from "./s3-head-key.ts";
-import { type ListPage, listBucket } from "./s3-list-objects.ts";
+import { type ListPage, listBucket, listBucketFolders } from "./s3-list-objects.ts";
 import { putObject } from "./s3-put-object.ts";
 import { createReadAhead } from "./s3-read-ahead.ts";
 import { readObject } from "./s3-read-object.ts";
@@ -73,6 +73,7 @@ export function createS3ObjectStore(
     readAhead: ahead.announce,
     head: (key) => headObject(context, key),
     list: (below, page) => listObjects(context, below, page),
+    listFolders: (below) => listBucketFolders(client, bucket, prefix + below),
     delete: (key) => deleteObject(context, key),
   };
 }

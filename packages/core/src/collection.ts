@@ -35,7 +35,6 @@ import { statsOf, storeManifest } from "./upload-version.ts";
 
 const COLLECTION_BYTES_MAX = 64 * 1024;
 const POLICY_ATTEMPTS_MAX = 10;
-const COLLECTIONS_MAX = 100_000;
 
 /** What a user says about a collection; what is left out takes its default at creation. */
 export interface CollectionSettings {
@@ -108,20 +107,11 @@ async function refuseLostIdentity(ports: Ports, name: string): Promise<void> {
 /** Names of all collections, ascending. */
 export async function listCollections(ports: Ports): Promise<readonly string[]> {
   const names: string[] = [];
-  let after: string | undefined;
-  while (names.length < COLLECTIONS_MAX) {
-    const [next] = await ports.objects.list(COLLECTIONS_PREFIX, {
-      limit: 1,
-      ...(after === undefined ? {} : { after }),
-    });
-    // Keys go on with "/", so that their order is not that of the names.
-    if (next === undefined) return names.sort();
-    const name = next.key.slice(COLLECTIONS_PREFIX.length).split("/")[0] as string;
+  for (const name of await ports.objects.listFolders(COLLECTIONS_PREFIX)) {
     const head = await ports.objects.head(collectionKey(name));
     if (head.outcome === "found") names.push(name);
-    after = `${COLLECTIONS_PREFIX}${name}/\u{10ffff}`;
   }
-  return names.sort();
+  return names;
 }
 
 async function readPolicy(ports: Ports, name: string): Promise<{ policy: Policy; etag: string }> {

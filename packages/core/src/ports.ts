@@ -91,6 +91,8 @@ export interface ObjectStore {
     prefix: string,
     options: { readonly after?: string; readonly limit: number },
   ): Promise<readonly ListedObject[]>;
+  /** Names, ascending, of the folders right under `prefix`, which ends in `/`, in which objects lie. */
+  listFolders(prefix: string): Promise<readonly string[]>;
   /** Removes an object; an absent one is no error. */
   delete(key: string): Promise<void>;
 }

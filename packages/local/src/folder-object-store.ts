@@ -17,7 +17,7 @@ import {
 import { openBody, openDescriptor } from "./file-body.ts";
 import { doing, type FolderContext, locked, statFile } from "./folder-context.ts";
 import { codeOf, saysAbsent } from "./folder-error.ts";
-import { listFolder } from "./list-folder.ts";
+import { listFolder, listFolders } from "./list-folder.ts";
 import { objectPath } from "./object-path.ts";
 import { putObject } from "./put-object.ts";
 import { createFolderMaker, foldersAbove, syncNow } from "./sync-folder.ts";
@@ -41,6 +41,12 @@ export function createFolderObjectStore(
         const found = await listFolder(root, prefix, page);
         if (found.length === 0) context.checkRoot();
         return found;
+      }),
+    listFolders: (prefix) =>
+      doing(context, "list", prefix, async () => {
+        const names = await listFolders(root, prefix);
+        if (names.length === 0) context.checkRoot();
+        return names;
       }),
     delete: (key) => deleteObject(context, key),
   };

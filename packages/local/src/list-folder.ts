@@ -19,14 +19,31 @@ export async function listFolder(
   prefix: string,
   options: { readonly after?: string; readonly limit: number },
 ): Promise<readonly ListedObject[]> {
+  const folder = folderOf(prefix);
+  const { after = "", limit } = options;
+  const page: Page = { root, prefix, after, limit, found: [] };
+  await walk(page, folder);
+  return page.found;
+}
+
+/** What a prefix has up to its last slash. Throws `invalid` when that leads out of the store. */
+function folderOf(prefix: string): string {
   const folders = prefix.split("/").slice(0, -1);
   if (!folders.every(isKeySegment)) {
     throw new SiltError("invalid", `Cannot list "${prefix}": it is not the beginning of a key`);
   }
-  const { after = "", limit } = options;
-  const page: Page = { root, prefix, after, limit, found: [] };
-  await walk(page, folders.map((folder) => `${folder}/`).join(""));
-  return page.found;
+  return folders.map((folder) => `${folder}/`).join("");
+}
+
+/** Names of the folders right under `prefix` in which objects lie: those that are empty are nothing on S3. */
+export async function listFolders(root: string, prefix: string): Promise<readonly string[]> {
+  const names: string[] = [];
+  for (const [name, entry] of await readSorted(root, folderOf(prefix))) {
+    if (!entry.isDirectory()) continue;
+    const [first] = await listFolder(root, prefix + name, { limit: 1 });
+    if (first !== undefined) names.push(entry.name);
+  }
+  return names.sort();
 }
 
 /** Adds what lies under `at` ("" or a key prefix that ends with "/") until the page is full. */

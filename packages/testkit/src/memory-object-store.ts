@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Clock, type ObjectStore, SiltError, sha256Of } from "@silt/core";
+import { folderNames } from "./folder-names.ts";
 
 export interface StoredObject {
   readonly bytes: Uint8Array;
@@ -75,6 +76,9 @@ export function createMemoryObjectStore(clock: Clock): MemoryObjectStore {
           const { bytes, modifiedAtMs } = stored.get(key) as StoredObject;
           return { key, bytes: bytes.byteLength, modifiedAtMs };
         });
+    },
+    async listFolders(prefix) {
+      return folderNames(prefix, stored.keys());
     },
     async delete(key) {
       stored.delete(key);

@@ -267,6 +267,15 @@ function lists(store: () => ObjectStore): void {
     }
   });
 
+  it("listFolders() names those right under the prefix in which something lies", async () => {
+    await putText(store(), "b/gone/1.json", "x");
+    await store().delete("b/gone/1.json");
+    const folders = { "": ["a", "a-b", "b"], "a/": ["2"], "a/2/": [], "b/": [], "c/": [] };
+    for (const [prefix, names] of Object.entries(folders)) {
+      expect(await store().listFolders(prefix), prefix).toEqual(names);
+    }
+  });
+
   it("list() continues after a key that is not there", async () => {
     for (const after of ["a/15", "a/2", "a/2/", "a0", "a-c", "zz", "a/2/x.json"]) {
       const expected = KEYS.filter((key) => key > after);

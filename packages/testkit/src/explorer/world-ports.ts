@@ -8,6 +8,7 @@ import type {
   RunLog,
   SegmentEngine,
 } from "@silt/core";
+import { folderNames } from "../folder-names.ts";
 import { silentLogger, silentMetrics } from "../memory-ports.ts";
 import { createSeededRandom } from "../seeded-random.ts";
 import { createFoldWorkbench } from "../simulator/fold-engine.ts";
@@ -36,6 +37,13 @@ function worldObjects(calls: ObjectCalls, perform: Perform): ObjectStore {
     read: async (key) => perform(calls.read(key)),
     head: async (key) => perform(calls.head(key)),
     list: async (prefix, options) => perform(calls.list(prefix, options)),
+    listFolders: async (prefix) => {
+      const listed = perform(calls.list(prefix, { limit: Number.MAX_SAFE_INTEGER }));
+      return folderNames(
+        prefix,
+        (await listed).map(({ key }) => key),
+      );
+    },
     delete: async (key) => perform(calls.delete(key)),
   };
 }

@@ -15,6 +15,7 @@ import {
   shardPartition,
   type Workbench,
 } from "@silt/core";
+import { folderNames } from "../folder-names.ts";
 import { silentLogger, silentMetrics } from "../memory-ports.ts";
 import type { SeededRandom } from "../seeded-random.ts";
 import type { Actor } from "./actor.ts";
@@ -175,6 +176,10 @@ function simulatedObjects(sim: Simulation, actor: Actor): ObjectStore {
         const listed = await store.list(prefix, options);
         return listed.filter(({ key }) => seen(key));
       }),
+    listFolders: (prefix) =>
+      call("listFolders", prefix, false, async () =>
+        folderNames(prefix, [...sim.objects.stored.keys()].filter(seen)),
+      ),
     delete: (key) =>
       call("delete", key, true, async () => {
         const existed = sim.objects.stored.has(key) || sim.weather.hurt.has(key);
