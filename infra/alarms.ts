@@ -29,6 +29,7 @@ export const RUNBOOK_HEADINGS = {
   streamLate: "The stream is read late",
   uploadsLate: "Uploads wait",
   pictures: "Pictures fail",
+  queries: "Queries fail",
 } as const;
 
 export type AlarmKind = keyof typeof RUNBOOK_HEADINGS;
@@ -109,6 +110,15 @@ function storeAlarms({ stackName }: Watched): readonly AlarmSpec[] {
       what: `More than ${FAILED_PICTURES_MAX} uploads within five minutes were no readable pictures.`,
       metric: gauge("FailedPictures"),
       above: FAILED_PICTURES_MAX,
+    },
+    {
+      id: "failed-queries",
+      kind: "queries",
+      what: "Queries met damage, or could not read the store, in more than one period of five minutes.",
+      metric: gauge("FailedQueries"),
+      above: 0,
+      periods: 3,
+      breaching: 2,
     },
   ];
 }

@@ -12,9 +12,7 @@ import { settingsOf } from "./context.ts";
 import { SiltStack } from "./silt-stack.ts";
 
 const app = new App();
-const { stackName, local, xenova, ...settings } = settingsOf((name) =>
-  app.node.tryGetContext(name),
-);
+const { stackName, local, xenova, ...settings } = settingsOf(app.node.getAllContext());
 const architecture = settings.architecture ?? (local ? hostArchitecture() : "arm64");
 const bundles = await buildBundles({ architecture, xenova });
 new SiltStack(app, stackName, {

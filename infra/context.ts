@@ -1,7 +1,9 @@
 /** Settings from the command line (`-c name=value`) or `cdk.json`, checked before anything is built. */
-import type { App } from "aws-cdk-lib";
+import { checkCollectionSettings } from "@silt/core";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
-import { readEnv } from "../lambdas/env.ts";
+import { type CollectionSpec, readEnv } from "../lambdas/env.ts";
+import { closestOf } from "../packages/embed/src/closest-of.ts";
+import { parseEmbedderId } from "../packages/embed/src/embedder-id.ts";
 import { FUNCTION_NAMES } from "./silt-function.ts";
 import type { SiltSettings } from "./silt-stack.ts";
 
@@ -27,7 +29,8 @@ const TEXTS = {
 const NUMBERS = {
   compactionDiskMb: [512, 10_240],
   queryDiskMb: [512, 10_240],
-  compactionWindowSeconds: [0, 300],
+  // Lambda takes no window of 0 for batches of more than 10.
+  compactionWindowSeconds: [1, 300],
   ingestConcurrency: [2, 1_000],
   compactionConcurrency: [2, 1_000],
   streamRecordAgeSeconds: [60, 604_800],
@@ -36,6 +39,17 @@ const NUMBERS = {
 const MEMORY_MB = [128, 10_240] as const;
 const FLAGS = ["local", "xenova", "sharedCache"] as const;
 const JSONS = ["collections", "memoryMb"] as const;
+
+/** All that may be set. */
+export const SETTING_NAMES: readonly string[] = [
+  "stackName",
+  ...Object.keys(TEXTS),
+  ...Object.keys(NUMBERS),
+  ...FLAGS,
+  ...JSONS,
+];
+/** Settings of CDK itself have other characters in their names. */
+const OWN_NAME = /^[A-Za-z]+$/;
 
 function refuse(name: string, value: unknown, expected: string): never {
   throw new Error(
@@ -79,11 +93,48 @@ function memoryOf(value: unknown): NonNullable<SiltSettings["memoryMb"]> {
   return Object.fromEntries(checked);
 }
 
-/** Reads and checks all settings. Throws on a value that is out of range, and names it. */
-export function settingsOf(read: App["node"]["tryGetContext"]): AppSettings {
+function refuseUnknown(context: Readonly<Record<string, unknown>>): void {
+  const stray = Object.keys(context).find(
+    (name) => OWN_NAME.test(name) && !SETTING_NAMES.includes(name),
+  );
+  if (stray === undefined) return;
+  const near = closestOf(stray, SETTING_NAMES);
+  const hint = near === undefined ? "" : ` (did you mean "${near}"?)`;
+  throw new Error(
+    `Cannot use the setting "${stray}": it is unknown${hint}, expected one of ${SETTING_NAMES.join(", ")}`,
+  );
+}
+
+/** What functions would refuse at each upload is refused here. */
+function checkCollections(collections: readonly CollectionSpec[]): void {
+  const SILT_COLLECTIONS = JSON.stringify(collections);
+  readEnv({ SILT_STORE: "s3://bucket?table=table", SILT_COLLECTIONS });
+  for (const { name, ...settings } of collections) {
+    if (settings.dimension === undefined && settings.embedder === undefined) {
+      refuse(`collections.${name}`, settings, "a dimension or an embedder");
+    }
+    // That of an embedder is its own; `1` stands for it here.
+    const checked = { dimension: 1, ...settings } as Parameters<typeof checkCollectionSettings>[1];
+    checkCollectionSettings(name, checked);
+  }
+}
+
+/** Models of @xenova/transformers are only there when it is bundled, folders never. */
+function checkEmbedder(name: string, id: string, xenova: boolean): void {
+  const { kind } = parseEmbedderId(id);
+  if (kind === "folder") refuse(name, id, "a model by name: functions have no such folder");
+  if (kind === "hub" && !xenova) refuse(name, id, '"xenova" to be true, too, or another embedder');
+}
+
+/**
+ * Checks all settings in the app's context. Throws on one that is unknown, or whose value is out of
+ * range, and names it.
+ */
+export function settingsOf(context: Readonly<Record<string, unknown>>): AppSettings {
+  refuseUnknown(context);
   const given = (names: readonly string[]) =>
     names.flatMap((name) => {
-      const value: unknown = read(name);
+      const value = context[name];
       return value === undefined ? [] : [[name, value] as const];
     });
   const texts = given(Object.keys(TEXTS)).map(([name, value]) => {
@@ -102,11 +153,14 @@ export function settingsOf(read: App["node"]["tryGetContext"]): AppSettings {
   if (typeof stackName !== "string" || !STACK_NAME.test(stackName)) {
     refuse("stackName", stackName, "letters, digits and dashes, a letter first");
   }
-  // The functions' own parser: what they would refuse is refused here.
-  if (settings.collections !== undefined) {
-    const SILT_COLLECTIONS = JSON.stringify(settings.collections);
-    readEnv({ SILT_STORE: "s3://bucket?table=table", SILT_COLLECTIONS });
-  }
+  const { collections = [], textEmbedder, imageEmbedder, xenova = false } = settings;
+  checkCollections(collections);
+  const embedders = [
+    ...collections.map(({ name, embedder }: CollectionSpec) => [`collections.${name}`, embedder]),
+    ["textEmbedder", textEmbedder],
+    ["imageEmbedder", imageEmbedder],
+  ];
+  for (const [name, id] of embedders) if (id !== undefined) checkEmbedder(name, id, xenova);
   const days = settings.logRetentionDays;
   if (days !== undefined && RetentionDays[days] === undefined) {
     refuse(

@@ -59,7 +59,10 @@ export function addDashboard(
           [compaction.queue.metricApproximateNumberOfMessagesVisible(visible)],
           [dispatch.lambda.metric("IteratorAge", visible)],
         ),
-        graph("Compactions that do not fit", [own("CompactionTooLarge")]),
+        graph("Compactions that do not fit, queries that fail", [
+          own("CompactionTooLarge"),
+          own("FailedQueries"),
+        ]),
       ],
       [
         graph(

@@ -20,6 +20,7 @@ const EMITTED = {
   ExcludedRuns: { by: "sweep", statistic: Stats.MAXIMUM },
   StuckShards: { by: "sweep", statistic: Stats.MAXIMUM },
   CompactionTooLarge: { by: "compact", statistic: Stats.SUM },
+  FailedQueries: { by: "query", statistic: Stats.SUM },
   FailedPictures: { by: "ingest", statistic: Stats.SUM },
 } as const satisfies Record<string, { readonly by: FunctionName; readonly statistic: string }>;
 

@@ -14,6 +14,10 @@ export interface Querying {
 /** Of a first answer: a cold start that fetches segments. Warm ones take milliseconds. */
 const QUERY_TIMEOUT = Duration.seconds(60);
 
+/** Of the disk: a segment is fetched before others leave, and files that are open keep their room. */
+const CACHE_SHARE = 0.5;
+const MIB = 1024 * 1024;
+
 /** Answers queries as JSON, over a URL that takes signed requests only. */
 export function addQuery(
   scope: Construct,
@@ -26,7 +30,11 @@ export function addQuery(
     timeout: QUERY_TIMEOUT,
     statements: [...queryStatements(storage), ...(cache?.statements ?? [])],
     diskMb,
-    ...(cache && { environment: { SILT_CACHE: cache.folder }, network: cache.network }),
+    environment:
+      cache === undefined
+        ? { SILT_CACHE_BYTES: String(diskMb * MIB * CACHE_SHARE) }
+        : { SILT_CACHE: cache.folder },
+    ...(cache && { network: cache.network }),
   });
   const url = query.lambda.addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM });
   return { query, url };

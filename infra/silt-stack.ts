@@ -21,7 +21,7 @@ export interface SiltSettings {
   readonly architecture?: "arm64" | "x86_64";
   /** What `cdk destroy` does to data and logs; default `retain`. */
   readonly removal?: "retain" | "destroy";
-  /** Collections that are made where they are missing; default: those that ingest makes. */
+  /** Collections that the first upload makes, where they are missing; default: those of its pipeline. */
   readonly collections?: readonly CollectionSpec[];
   /** What ingest makes of pictures; default `auto`: of text lines and words, of all an image. */
   readonly pipeline?: "auto" | "text" | "image";
@@ -34,7 +34,7 @@ export interface SiltSettings {
   readonly memoryMb?: Partial<Record<FunctionName, number>>;
   /** Disk of a compaction: at most a third of it can be merged. Default 4,096. */
   readonly compactionDiskMb?: number;
-  /** Disk of a reader without shared cache: the snapshots that it can answer from. Default 4,096. */
+  /** Disk of a reader without shared cache, half of it for the segments that it answers from. Default 4,096. */
   readonly queryDiskMb?: number;
   /** How long hints are gathered before a compaction. Default 5. */
   readonly compactionWindowSeconds?: number;

@@ -16,6 +16,7 @@ describe("readEnv()", () => {
       },
       collections: [],
       cacheFolder: "/tmp/silt-cache",
+      cacheBytesMax: undefined,
       textEmbedder: undefined,
       imageEmbedder: undefined,
       pipeline: "auto",
@@ -33,6 +34,7 @@ describe("readEnv()", () => {
       SILT_STORE: STORE,
       SILT_COLLECTIONS: JSON.stringify(collections),
       SILT_CACHE: "/mnt/cache",
+      SILT_CACHE_BYTES: "2147483648",
       SILT_TEXT_EMBEDDER: "use-lite",
       SILT_IMAGE_EMBEDDER: "image-descriptor",
       SILT_PIPELINE: "text",
@@ -43,6 +45,7 @@ describe("readEnv()", () => {
     expect(env).toMatchObject({
       collections,
       cacheFolder: "/mnt/cache",
+      cacheBytesMax: 2_147_483_648,
       textEmbedder: "use-lite",
       imageEmbedder: "image-descriptor",
       pipeline: "text",
@@ -62,6 +65,7 @@ describe("readEnv()", () => {
     [{ SILT_PIPELINE: "ocr" }, "SILT_PIPELINE"],
     [{ SILT_MARGIN_MS: "soon" }, "SILT_MARGIN_MS"],
     [{ SILT_DISK_BYTES: "0" }, "SILT_DISK_BYTES"],
+    [{ SILT_CACHE_BYTES: "-1" }, "SILT_CACHE_BYTES"],
   ])("refuses %j", (wrong, reason) => {
     const from =
       "SILT_STORE" in wrong || reason === "SILT_STORE" ? wrong : { SILT_STORE: STORE, ...wrong };

@@ -11,6 +11,8 @@ export interface Env {
   readonly collections: readonly CollectionSpec[];
   /** Where readers keep verified segments. */
   readonly cacheFolder: string;
+  /** What these may take together; undefined: the library's own limit. */
+  readonly cacheBytesMax: number | undefined;
   readonly textEmbedder: string | undefined;
   readonly imageEmbedder: string | undefined;
   readonly pipeline: "auto" | "text" | "image";
@@ -49,6 +51,7 @@ const variables = z.object({
   SILT_STORE: z.string(),
   SILT_COLLECTIONS: json.pipe(z.array(collection)).default([]),
   SILT_CACHE: z.string().min(1).default(CACHE_FOLDER),
+  SILT_CACHE_BYTES: z.coerce.number().int().positive().optional(),
   SILT_TEXT_EMBEDDER: z.string().min(1).optional(),
   SILT_IMAGE_EMBEDDER: z.string().min(1).optional(),
   SILT_PIPELINE: z.enum(["auto", "text", "image"]).default("auto"),
@@ -70,6 +73,7 @@ export function readEnv(from: Readonly<Record<string, string | undefined>> = pro
     location: parseLocation(data.SILT_STORE),
     collections: data.SILT_COLLECTIONS,
     cacheFolder: data.SILT_CACHE,
+    cacheBytesMax: data.SILT_CACHE_BYTES,
     textEmbedder: data.SILT_TEXT_EMBEDDER,
     imageEmbedder: data.SILT_IMAGE_EMBEDDER,
     pipeline: data.SILT_PIPELINE,

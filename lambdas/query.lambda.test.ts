@@ -155,7 +155,9 @@ describe("the query function", () => {
       status,
       json: { error: { kind, message: "Cannot open it" } },
     });
-    expect(wiring.lines).toHaveLength(kind === "conflict" ? 0 : 1);
+    const isOwnFault = kind !== "conflict";
+    expect(wiring.lines).toHaveLength(isOwnFault ? 1 : 0);
+    expect(wiring.values.get("FailedQueries")).toEqual(isOwnFault ? [1] : undefined);
     isDown = false;
     expect(await http(request)).toMatchObject({ status: 200 });
   });

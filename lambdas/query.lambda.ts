@@ -25,12 +25,12 @@ const STATUSES: Readonly<Record<SiltErrorKind, number>> = {
   corrupt: 500,
   internal: 500,
 };
-/** Read once and wrong every time after: the caller learns the reason, and so does the log. */
-const LOGGED: readonly SiltErrorKind[] = ["corrupt", "internal", "unavailable"];
+/** Not the caller's fault: the caller learns the reason, and so do the log and an alarm. */
+const OWN_FAULTS: readonly SiltErrorKind[] = ["corrupt", "internal", "unavailable"];
 
 type Answer = { readonly status: number; readonly value: object };
 
-export interface QueryWiring extends Pick<Wiring, "logger"> {
+export interface QueryWiring extends Pick<Wiring, "logger" | "metrics"> {
   readonly store: () => Promise<Store>;
 }
 
@@ -41,7 +41,10 @@ export function createQueryHandler(wiring: QueryWiring): Handle<unknown, HttpAns
     } catch (error) {
       const kind = isSiltError(error) ? error.kind : "internal";
       const message = reasonOf(error);
-      if (LOGGED.includes(kind)) wiring.logger.log("error", message, { kind });
+      if (OWN_FAULTS.includes(kind)) {
+        wiring.logger.log("error", message, { kind });
+        wiring.metrics.count("FailedQueries", 1);
+      }
       return { status: STATUSES[kind], value: { error: { kind, message } } };
     }
   };

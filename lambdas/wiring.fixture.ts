@@ -12,7 +12,10 @@ export interface LoggedLine {
 }
 
 export interface TestWiring extends Pick<Wiring, "logger" | "metrics"> {
-  readonly env: Omit<Env, "store" | "location" | "collections" | "cacheFolder" | "isTraced">;
+  readonly env: Omit<
+    Env,
+    "store" | "location" | "collections" | "cacheFolder" | "cacheBytesMax" | "isTraced"
+  >;
   readonly store: () => Promise<Store>;
   readonly ports: () => Promise<Ports>;
   readonly lines: LoggedLine[];

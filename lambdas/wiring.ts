@@ -74,7 +74,7 @@ export function lambda<Event, Result>(
   };
 }
 
-export function loggerOf(power: PowerLogger): Logger {
+function loggerOf(power: PowerLogger): Logger {
   return { log: (level, message, fields = {}) => power[level](message, fields) };
 }
 
@@ -82,7 +82,7 @@ export function loggerOf(power: PowerLogger): Logger {
  * One metric a name, over all collections and shards: each dimension more would be a metric of its
  * own, at $0.30 a month. Which shard it was is in the logs.
  */
-export function metricsOf(power: PowerMetrics): Metrics {
+function metricsOf(power: PowerMetrics): Metrics {
   return {
     count: (name, value) => void power.addMetric(name, MetricUnit.Count, value),
     gauge: (name, value) => void power.addMetric(name, unitOf(name), value),

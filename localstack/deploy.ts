@@ -19,7 +19,7 @@ export interface StackOutputs {
 export interface DeployOptions {
   readonly endpoint: string;
   readonly stack?: string;
-  /** Props of the app, e.g. `{ compactionWindowSeconds: "0" }`. */
+  /** Props of the app, e.g. `{ compactionWindowSeconds: "1" }`. */
   readonly context?: Readonly<Record<string, string>>;
   /** Told what cdk says, line by line. */
   readonly say?: (line: string) => void;

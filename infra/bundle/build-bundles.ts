@@ -152,7 +152,7 @@ function readNote(file: string, top: string): string | undefined {
   return isSame && isWhole && existsSync(join(file, "..", place)) ? place : undefined;
 }
 
-/** One bundle of a kind is enough; each takes up to 150 MB. */
+/** One bundle of a kind is enough; each takes up to 76 MB, with models of @xenova/transformers more. */
 function removeOlder(cache: string, prefix: string, current: string): void {
   for (const name of readdirSync(cache)) {
     const rest = name.slice(prefix.length);

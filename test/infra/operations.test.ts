@@ -6,7 +6,7 @@ import { Bucket } from "aws-cdk-lib/aws-s3";
 import { AwsSolutionsChecks } from "cdk-nag";
 import { describe, expect, it } from "vitest";
 import { anchorOf, RUNBOOK_HEADINGS } from "../../infra/alarms.ts";
-import { settingsOf } from "../../infra/context.ts";
+import { SETTING_NAMES, settingsOf } from "../../infra/context.ts";
 import { newStack, type Properties, statementsOf, synthesize } from "./stack.fixture.ts";
 
 const stack = synthesize({ collections: [{ name: "lines", dimension: 512 }] });
@@ -141,6 +141,15 @@ describe("the functions", () => {
     expect(disk(synthesize({ compactionDiskMb: 10_240 }))).toEqual({ Size: 10_240 });
   });
 
+  it("of readers keep segments on half of their disk, or in the folder that they share", () => {
+    const variables = (of: typeof stack) =>
+      (of.one("AWS::Lambda::Function", "QueryFunction").Properties.Environment as Properties)
+        .Variables as Properties;
+    expect(variables(stack).SILT_CACHE_BYTES).toBe(String(2 * 1024 ** 3));
+    expect(variables(cached)).toMatchObject({ SILT_CACHE: "/mnt/silt/segments" });
+    expect(variables(cached).SILT_CACHE_BYTES).toBeUndefined();
+  });
+
   it("answer signed requests only", () => {
     const urls = stack.of("AWS::Lambda::Url");
     expect(urls.map(({ Properties }) => Properties.AuthType)).toEqual(["AWS_IAM"]);
@@ -186,6 +195,7 @@ describe("the alarms", () => {
       "dispatch-throttled",
       "excluded-runs",
       "failed-pictures",
+      "failed-queries",
       "ingest-errors",
       "ingest-throttled",
       "no-flip",
@@ -220,11 +230,11 @@ describe("the alarms", () => {
       .map((name) => readFileSync(join(folder, name), "utf8"))
       .join("\n");
     const own = alarms.filter(({ Namespace }) => Namespace === "Silt");
-    expect(own).toHaveLength(6);
+    expect(own).toHaveLength(7);
     for (const { MetricName, Dimensions } of own) {
       expect(handlers).toMatch(new RegExp(`\\.(?:count|gauge)\\("${MetricName}"`));
       expect(Dimensions).toEqual([
-        { Name: "service", Value: expect.stringMatching(/^Silt-(?:compact|ingest|sweep)$/) },
+        { Name: "service", Value: expect.stringMatching(/^Silt-(?:compact|ingest|query|sweep)$/) },
       ]);
     }
   });
@@ -278,19 +288,34 @@ describe("the checks of cdk-nag", () => {
 });
 
 describe("settings", () => {
-  const read = (given: Properties) => () => settingsOf((name: string) => given[name]);
+  const read = (given: Properties) => () => settingsOf(given);
 
   it("come as text from the command line, or as JSON from cdk.json", () => {
     const given = { compactionDiskMb: "8192", sharedCache: "true", memoryMb: '{"query":3008}' };
-    expect(read({ ...given, collections: [{ name: "lines" }] })()).toEqual({
+    const collections = [{ name: "lines", embedder: "use-lite", shards: 2 }];
+    // CDK's own settings are none of ours.
+    const ofCdk = { "aws:cdk:enable-path-metadata": true, "cli-telemetry": false };
+    expect(read({ ...ofCdk, ...given, collections })()).toEqual({
       stackName: "Silt",
       local: false,
       xenova: false,
       compactionDiskMb: 8_192,
       sharedCache: true,
       memoryMb: { query: 3_008 },
-      collections: [{ name: "lines" }],
+      collections,
     });
+  });
+
+  it("take models of @xenova/transformers where it is bundled", () => {
+    const clip = { xenova: true, imageEmbedder: "xenova:clip" };
+    expect(read(clip)()).toMatchObject(clip);
+  });
+
+  it("are all in the table of docs/DEPLOY.md", () => {
+    const text = readFileSync(join(import.meta.dirname, "../../docs/DEPLOY.md"), "utf8");
+    const [, settings = ""] = text.split(/^## /m);
+    const rows = [...settings.matchAll(/^\| `([A-Za-z]+)` \|/gm)].map(([, name = ""]) => name);
+    expect(rows.toSorted()).toEqual(SETTING_NAMES.toSorted());
   });
 
   it.each([
@@ -303,6 +328,16 @@ describe("settings", () => {
     [{ local: "yes" }, "local"],
     [{ logRetentionDays: "31" }, "logRetentionDays"],
     [{ collections: '[{"dimension":3}]' }, "SILT_COLLECTIONS"],
+    [{ collections: '[{"name":"lines"}]' }, "a dimension or an embedder"],
+    [{ collections: '[{"name":"A B!","dimension":3}]' }, '"A B!"'],
+    [{ collections: '[{"name":"lines","dimension":-5}]' }, "dimension is -5"],
+    [{ collections: '[{"name":"lines","dimension":3,"shards":0}]' }, "shards is 0"],
+    [{ collections: '[{"name":"lines","embedder":"nonsense"}]' }, '"nonsense"'],
+    [{ collections: '[{"name":"images","embedder":"xenova:clip"}]' }, "xenova"],
+    [{ textEmbedder: "use-light" }, "use-lite"],
+    [{ imageEmbedder: "xenova:/tmp" }, "imageEmbedder"],
+    [{ compactionWindowSeconds: "0" }, "compactionWindowSeconds"],
+    [{ compactionWindowSecond: "3" }, 'did you mean "compactionWindowSeconds"'],
   ])("that are wrong are refused by name: %j", (given, name) => {
     expect(read(given)).toThrow(name);
   });

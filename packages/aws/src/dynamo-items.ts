@@ -7,10 +7,11 @@
  *                                                                     excluding S?, excludeRev N
  *                                      APPLIED                        version N, appliedThrough N
  *                                      LEASE                          see dynamo-lease-store.ts
- *                                      RUN#<sequence, 16 digits>      run S
+ *                                      RUN#<sequence, 16 digits>      run S, digest S
  *                                      RUNID#<runId>                  state S, sequence N?
- *                                      VERSION#<16 digits>#<commitId> item S, rev N
- *     SOURCE#<family>#<0..f>           <uri>                          guard S, rev N
+ *                                      VERSION#<16 digits>#<commitId> item S, rev N, digest S
+ *     SOURCE#<family>#<0..f>           <uri>                          guard S, rev N, digest S
+ *     STORE                            STORE                          bindingId S, bucket S, prefix S
  *
  * `run`, `item` and `guard` are the canonical JSON documents that every log keeps. The other items
  * say `format` N and `requires` L themselves. Items stay under 1 KB where they can: a transaction

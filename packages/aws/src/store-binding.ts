@@ -20,7 +20,7 @@ import type { AwsClients } from "./aws-clients.ts";
 import { attributesOf, checkHeader, header, text, textOf } from "./dynamo-items.ts";
 import { createDynamoTable } from "./dynamo-table.ts";
 
-export const MARKER_KEY = "silt-store.json";
+const MARKER_KEY = "silt-store.json";
 const MARKER_BYTES_MAX = 64 * 1024;
 const BINDING_KEY = { pk: "STORE", sk: "STORE" };
 /** Others may create the same store at the same moment. */

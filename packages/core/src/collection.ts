@@ -136,8 +136,7 @@ export async function ensureCollection(
   name: string,
   settings: CollectionSettings,
 ): Promise<OpenCollection & { readonly created: boolean }> {
-  checkCollectionName(name);
-  checkSettings(name, settings);
+  checkCollectionSettings(name, settings);
   let open = await openCollection(ports, name);
   let created = false;
   if (open === undefined) {
@@ -157,7 +156,9 @@ export async function ensureCollection(
   return { identity: open.identity, policy, created };
 }
 
-function checkSettings(name: string, settings: CollectionSettings): void {
+/** Throws `invalid` unless a collection of this name can be made with these settings. */
+export function checkCollectionSettings(name: string, settings: CollectionSettings): void {
+  checkCollectionName(name);
   const refuse = (state: string): never => {
     throw new SiltError("invalid", `Cannot create collection "${name}": ${state}`);
   };

@@ -36,7 +36,7 @@ export interface SegmentCacheOptions {
   readonly folder: string;
   readonly logger: Logger;
   /** Files that were not used for longest go when the folder holds more. Default 20 GiB. */
-  readonly bytesMax?: number;
+  readonly bytesMax?: number | undefined;
 }
 
 export const CACHE_BYTES_MAX_DEFAULT = 20 * 1024 ** 3;

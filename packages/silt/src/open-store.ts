@@ -15,6 +15,8 @@ export interface OpenStoreOptions
   readonly create?: boolean | undefined;
   /** Where readers keep verified segments; processes share it. Default: `silt` in the user's cache folder. */
   readonly cacheFolder?: string | undefined;
+  /** Files that were not used for longest leave the cache folder when it holds more. Default: 20 GiB. */
+  readonly cacheBytesMax?: number | undefined;
   readonly logger?: Logger | undefined;
   readonly metrics?: Metrics | undefined;
 }
@@ -38,7 +40,7 @@ export async function openStore(
     await openPorts(parsed, { ...options, create, logger, metrics }),
   );
   const folder = options.cacheFolder ?? defaultCacheFolder();
-  const cache = new SegmentCache({ folder, logger });
+  const cache = new SegmentCache({ folder, logger, bytesMax: options.cacheBytesMax });
   const embedders = opening.use(new EmbedderPool());
   const holder = `${hostname()}/${process.pid}`;
   const context = { ports, cache, embedders, holder, tempRoot };

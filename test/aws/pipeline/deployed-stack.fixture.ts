@@ -34,7 +34,7 @@ const COLLECTIONS = [
 ];
 const CONTEXT = {
   collections: JSON.stringify(COLLECTIONS),
-  compactionWindowSeconds: "0",
+  compactionWindowSeconds: "1",
   ingestConcurrency: "2",
   compactionConcurrency: "2",
 };
