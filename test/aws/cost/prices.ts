@@ -1,13 +1,12 @@
 /**
  * Public prices of us-east-1 in US dollars, as published on the services' pricing pages in November 2026
- * (aws.amazon.com/{s3,dynamodb,sqs,lambda,cloudwatch}/pricing), without free tiers.
+ * (aws.amazon.com/{s3,dynamodb,sqs,lambda}/pricing), without free tiers.
  */
 import type { AwsUsage } from "@silt/aws";
 
 const MILLION = 1_000_000;
-const GB = 1024 ** 3;
 
-export const PRICES = {
+const PRICES = {
   s3PutOrList: 0.005 / 1_000,
   s3Get: 0.0004 / 1_000,
   dynamoWriteUnit: 0.625 / MILLION,
@@ -16,11 +15,6 @@ export const PRICES = {
   lambdaRequest: 0.2 / MILLION,
   /** On arm64. */
   lambdaGbSecond: 0.0000133334,
-  logsGb: 0.5,
-  s3GbMonth: 0.023,
-  dynamoGbMonth: 0.25,
-  alarmMonth: 0.1,
-  metricMonth: 0.3,
 } as const;
 
 const S3_FREE = ["DeleteObject", "DeleteObjects", "AbortMultipartUpload"];
@@ -42,5 +36,3 @@ export function dollarsOf(usage: readonly AwsUsage[]): number {
 export function lambdaDollars(invocations: number, gbSeconds: number): number {
   return invocations * PRICES.lambdaRequest + gbSeconds * PRICES.lambdaGbSecond;
 }
-
-export const logDollars = (bytes: number): number => (bytes / GB) * PRICES.logsGb;
