@@ -31,7 +31,12 @@ import {
   text,
 } from "./dynamo-items.ts";
 import { type Pace, patiently } from "./dynamo-pace.ts";
-import { createDynamoTable, type DynamoTable, type DynamoTableOptions } from "./dynamo-table.ts";
+import {
+  createDynamoTable,
+  type DynamoTable,
+  type DynamoTableOptions,
+  TRANSACTION_ITEMS_MAX,
+} from "./dynamo-table.ts";
 import { createDynamoVersionItems } from "./dynamo-version-items.ts";
 
 const IF_ABSENT = "attribute_not_exists(pk)";
@@ -111,7 +116,12 @@ async function readRunIds(
   asked: readonly { readonly shard: ShardRef; readonly runId: string }[],
 ): Promise<readonly RunIdState[]> {
   const keys = asked.map(({ shard, runId }) => runIdKey(shard, runId));
-  const items = await readAtOnce(table, pace, "read run ids", keys);
+  const items: (Item | undefined)[] = [];
+  // Registrations ask for few; whoever looks through a shard asks for a page of them.
+  for (let from = 0; from < keys.length; from += TRANSACTION_ITEMS_MAX) {
+    const some = keys.slice(from, from + TRANSACTION_ITEMS_MAX);
+    items.push(...(await readAtOnce(table, pace, "read run ids", some)));
+  }
   return asked.map(({ shard, runId }, index) => parseRunId(shard, runId, items[index]));
 }
 

@@ -187,7 +187,7 @@ export interface RunLog {
     shard: ShardRef,
     options: { readonly after: number; readonly limit: number },
   ): Promise<readonly Run[]>;
-  /** States of several run ids at one moment, in the order asked; consistent. */
+  /** States of several run ids, in the order asked; consistent. Of up to 100 at one moment. */
   readRunIds(
     keys: readonly { readonly shard: ShardRef; readonly runId: string }[],
   ): Promise<readonly RunIdState[]>;

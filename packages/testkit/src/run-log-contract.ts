@@ -170,6 +170,21 @@ function abandonment(fixture: () => RunLogFixture): void {
     expect(await log.readRuns(LINES, { after: 0, limit: 10 })).toHaveLength(1);
   });
 
+  it("readRunIds() answers for hundreds, in the order asked", async () => {
+    const { log } = fixture();
+    const drafts = [draftOf(fixture()), draftOf(fixture())];
+    await commitRuns(fixture(), drafts);
+    const many = Array.from({ length: 250 }, () => draftOf(fixture()));
+    const asked = [drafts[1], ...many, drafts[0]] as typeof drafts;
+    const states = await log.readRunIds(asked);
+    expect(states.map(({ state }) => state)).toEqual([
+      "registered",
+      ...many.map(() => "absent"),
+      "registered",
+    ]);
+    expect([states[0], states.at(-1)]).toMatchObject([{ sequence: 2 }, { sequence: 1 }]);
+  });
+
   it("F50 a registration and an abandonment at once: exactly one wins", async () => {
     const { log } = fixture();
     for (let round = 0; round < 10; round++) {
