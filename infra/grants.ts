@@ -31,10 +31,7 @@ const hinting = (queue: Queue) =>
 const logReading = ({ table }: Storage) =>
   allow(["dynamodb:GetItem", "dynamodb:Query"], [table.tableArn]);
 const logWriting = ({ table }: Storage) =>
-  allow(
-    ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"],
-    [table.tableArn],
-  );
+  allow(["dynamodb:PutItem", "dynamodb:UpdateItem"], [table.tableArn]);
 
 const objectReading = (storage: Storage) => allow(["s3:GetObject"], storeArns(storage));
 const WRITE = ["s3:PutObject", "s3:AbortMultipartUpload"];

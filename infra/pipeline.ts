@@ -89,12 +89,10 @@ function notifyUploads({ uploads }: Storage, queue: Queue, prefix: string): void
   const filter =
     prefix === "" ? {} : { filter: { s3Key: { rules: [{ name: "prefix", value: prefix }] } } };
   const bucket = uploads.node.defaultChild as CfnBucket;
+  // What a lifecycle rule removes is told by events of its own.
+  const events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"];
   bucket.notificationConfiguration = {
-    queueConfigurations: ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"].map((event) => ({
-      event,
-      queue: queue.queueArn,
-      ...filter,
-    })),
+    queueConfigurations: events.map((event) => ({ event, queue: queue.queueArn, ...filter })),
   };
   const policy = queue.node.findChild("Policy").node.defaultChild;
   if (policy !== undefined) bucket.node.addDependency(policy);

@@ -19,7 +19,7 @@ const TAKES = (queue: string, more = "") =>
   `Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ReceiveMessage${more} on <${queue}>`;
 const HINTS = "Allow sqs:GetQueueUrl sqs:SendMessage sqs:SendMessageBatch on <QueuesCompaction>";
 const WRITES_LOG =
-  "Allow dynamodb:ConditionCheckItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem on <StorageLog>";
+  "Allow dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem on <StorageLog>";
 const DROPS = (queue: string) =>
   `Allow sqs:GetQueueAttributes sqs:GetQueueUrl sqs:SendMessage on <${queue}>`;
 

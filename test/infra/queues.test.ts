@@ -122,6 +122,7 @@ describe("uploads", () => {
     expect(notified({}).map(({ Event }) => Event)).toEqual([
       "s3:ObjectCreated:*",
       "s3:ObjectRemoved:*",
+      "s3:LifecycleExpiration:*",
     ]);
     const store = stack.one("AWS::S3::Bucket", "StorageStore");
     expect(store.Properties.NotificationConfiguration).toBeUndefined();
