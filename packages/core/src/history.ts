@@ -8,6 +8,7 @@ import {
   type VersionItem,
   type VersionRef,
 } from "./formats.ts";
+import { manifestsAhead } from "./manifests-ahead.ts";
 import { shardPartition } from "./object-keys.ts";
 import type { ObjectStore, Ports, ShardRef, VersionKey } from "./ports.ts";
 import { SiltError } from "./silt-error.ts";
@@ -16,6 +17,8 @@ import { MANIFEST_BYTES_MAX, type ReadPointer, readPointer } from "./snapshot-po
 const ITEMS_PAGE = 1_000;
 const VERSIONS_MAX = 1_000_000;
 const READS_MAX = 5;
+/** Links of a chain that are read one after the other: most chains are no longer. */
+const LINKS_ALONE = 8;
 
 /** A version that nobody has given up. */
 export interface KnownVersion {
@@ -40,15 +43,16 @@ export const versionName = ({ version, commitId }: VersionKey): string => `${ver
  * Reads the whole history. The order matters: pointer, chain, items. Versions are retired oldest first,
  * so at the time when one in the middle of the chain was retired, each older one was retired or had an
  * item of its own: no version that could still be pinned is missing here. Throws `corrupt` when a
- * manifest is gone that nobody has given up.
+ * manifest is gone that nobody has given up, and what the signal says when it aborts.
  */
 export async function readHistory(
   ports: Pick<Ports, "objects" | "log">,
   shard: ShardRef,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<History> {
   for (let attempt = 1; ; attempt++) {
     const read = await readPointer(ports.objects, shard);
-    const chain = await walkChain(ports.objects, read);
+    const chain = await walkChain(ports.objects, shard, read, signal);
     const items = await readVersionItems(ports, shard);
     const history = await joinHistory(ports.objects, read, chain, items);
     if ("versions" in history) return history;
@@ -61,22 +65,28 @@ export async function readHistory(
   }
 }
 
-/** All items about versions of a shard. */
+/** All items about versions of a shard. Throws `unavailable` when they are more than are looked through. */
 export async function readVersionItems(
   { log }: Pick<Ports, "log">,
   shard: ShardRef,
 ): Promise<readonly VersionItem[]> {
   const items: VersionItem[] = [];
-  while (items.length < VERSIONS_MAX) {
+  for (;;) {
     const last = items.at(-1);
     const page = await log.listVersions(shard, {
       limit: ITEMS_PAGE,
       ...(last && { after: { version: last.version, commitId: last.commitId } }),
     });
     items.push(...page);
-    if (page.length < ITEMS_PAGE) break;
+    if (page.length < ITEMS_PAGE) return items;
+    // Half a list would say of the newest that nobody has given them up.
+    if (items.length >= VERSIONS_MAX) {
+      throw new SiltError(
+        "unavailable",
+        `Cannot read the history of "${shardPartition(shard)}": it has more than ${VERSIONS_MAX} items; rebuild the collection`,
+      );
+    }
   }
-  return items;
 }
 
 interface Chain {
@@ -85,12 +95,20 @@ interface Chain {
   readonly end: VersionRef | undefined;
 }
 
-async function walkChain(objects: ObjectStore, { pointer }: ReadPointer): Promise<Chain> {
+async function walkChain(
+  objects: ObjectStore,
+  shard: ShardRef,
+  { pointer }: ReadPointer,
+  signal: AbortSignal | undefined,
+): Promise<Chain> {
   const { version, commitId, manifest } = pointer;
   const links: Chain["links"][number][] = [];
+  let from: Pick<ObjectStore, "get"> = objects;
   let next: VersionRef | null = { version, commitId, manifest };
   while (next !== null && links.length < VERSIONS_MAX) {
-    const found: SnapshotManifest | undefined = await loadVersion(objects, next);
+    signal?.throwIfAborted();
+    if (links.length === LINKS_ALONE) from = { get: await manifestsAhead(objects, shard) };
+    const found: SnapshotManifest | undefined = await loadVersion(from, next);
     if (found === undefined) return { links, end: next };
     links.push({ ref: next, manifest: found });
     next = found.parent;
@@ -100,7 +118,7 @@ async function walkChain(objects: ObjectStore, { pointer }: ReadPointer): Promis
 
 /** The manifest of a version; undefined when it is gone. Throws `corrupt` when it is another one. */
 export async function loadVersion(
-  objects: ObjectStore,
+  objects: Pick<ObjectStore, "get">,
   { version, commitId, manifest }: VersionRef,
 ): Promise<SnapshotManifest | undefined> {
   const found = await objects.get(manifest.key, { bytesMax: MANIFEST_BYTES_MAX });
