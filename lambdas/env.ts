@@ -13,6 +13,8 @@ export interface Env {
   readonly cacheFolder: string;
   /** What these may take together; undefined: the library's own limit. */
   readonly cacheBytesMax: number | undefined;
+  /** Memory for vectors that are searched; undefined where no function's memory is known. */
+  readonly vectorBytesMax: number | undefined;
   readonly textEmbedder: string | undefined;
   readonly imageEmbedder: string | undefined;
   readonly pipeline: "auto" | "text" | "image";
@@ -38,6 +40,12 @@ const MARGIN_MS = 10_000;
 const MARGIN_MS_MAX = 600_000;
 const CACHE_FOLDER = "/tmp/silt-cache";
 
+/** The rest is for the runtime, models, and what a query builds up. */
+const VECTOR_SHARE = 0.5;
+const MIB = 1024 * 1024;
+const vectorBytesOf = (megabytes: number | undefined) =>
+  megabytes === undefined ? undefined : megabytes * MIB * VECTOR_SHARE;
+
 const json = z.string().transform((text, context) => {
   try {
     return JSON.parse(text) as unknown;
@@ -57,6 +65,7 @@ const variables = z.object({
   SILT_PIPELINE: z.enum(["auto", "text", "image"]).default("auto"),
   SILT_MARGIN_MS: z.coerce.number().int().min(0).max(MARGIN_MS_MAX).default(MARGIN_MS),
   SILT_DISK_BYTES: z.coerce.number().int().positive().optional(),
+  AWS_LAMBDA_FUNCTION_MEMORY_SIZE: z.coerce.number().int().positive().optional(),
   AWS_XRAY_DAEMON_ADDRESS: z.string().optional(),
 });
 
@@ -74,6 +83,7 @@ export function readEnv(from: Readonly<Record<string, string | undefined>> = pro
     collections: data.SILT_COLLECTIONS,
     cacheFolder: data.SILT_CACHE,
     cacheBytesMax: data.SILT_CACHE_BYTES,
+    vectorBytesMax: vectorBytesOf(data.AWS_LAMBDA_FUNCTION_MEMORY_SIZE),
     textEmbedder: data.SILT_TEXT_EMBEDDER,
     imageEmbedder: data.SILT_IMAGE_EMBEDDER,
     pipeline: data.SILT_PIPELINE,

@@ -4,12 +4,21 @@ import type { Wiring } from "./wiring.ts";
 
 /** The store of the environment; with `create` it is made, and its collections where they are missing. */
 export async function openEnvStore(
-  env: Pick<Env, "store" | "cacheFolder" | "cacheBytesMax" | "collections">,
+  env: Pick<Env, "store" | "cacheFolder" | "cacheBytesMax" | "vectorBytesMax" | "collections">,
   { logger, metrics, instrument }: Pick<Wiring, "logger" | "metrics" | "instrument">,
   { create }: { readonly create: boolean },
 ): Promise<Store> {
-  const { cacheFolder, cacheBytesMax } = env;
-  const options = { create, cacheFolder, cacheBytesMax, alone: true, logger, metrics, instrument };
+  const { cacheFolder, cacheBytesMax, vectorBytesMax } = env;
+  const options = {
+    create,
+    cacheFolder,
+    cacheBytesMax,
+    vectorBytesMax,
+    alone: true,
+    logger,
+    metrics,
+    instrument,
+  };
   const store = await openStore(env.store, options);
   try {
     for (const { name, ...settings } of create ? env.collections : []) {

@@ -14,7 +14,13 @@ export interface LoggedLine {
 export interface TestWiring extends Pick<Wiring, "logger" | "metrics"> {
   readonly env: Omit<
     Env,
-    "store" | "location" | "collections" | "cacheFolder" | "cacheBytesMax" | "isTraced"
+    | "store"
+    | "location"
+    | "collections"
+    | "cacheFolder"
+    | "cacheBytesMax"
+    | "vectorBytesMax"
+    | "isTraced"
   >;
   readonly store: () => Promise<Store>;
   readonly ports: () => Promise<Ports>;

@@ -9,3 +9,4 @@ export * from "./segment-cache.ts";
 export * from "./shard-snapshot.ts";
 export * from "./vector-block.ts";
 export * from "./vector-file.ts";
+export * from "./vector-memory.ts";

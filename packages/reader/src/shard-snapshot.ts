@@ -4,6 +4,7 @@ import type { SegmentFile } from "@silt/segment";
 import { type Layer, segmentLayer } from "./layer.ts";
 import type { LoadedVectors, SegmentCache } from "./segment-cache.ts";
 import { MEMORY_BYTES_MAX_DEFAULT, type VectorBlockOptions } from "./vector-block.ts";
+import { VectorMemory } from "./vector-memory.ts";
 
 export interface ShardSnapshot extends OpenVersion {
   /** Oldest first. */
@@ -12,8 +13,8 @@ export interface ShardSnapshot extends OpenVersion {
 
 export interface SnapshotOptions {
   readonly cache: SegmentCache;
-  /** WebAssembly memory for vectors, all segments together. Default 1 GiB. */
-  readonly vectorBytesMax?: number;
+  /** Shared by all snapshots of a process; each takes 1 GiB of it at most. */
+  readonly memory?: VectorMemory | undefined;
   /** A search follows: load vectors while segments are hashed. */
   readonly searches?: boolean;
 }
@@ -28,7 +29,8 @@ export async function openSnapshot(
   options: SnapshotOptions,
 ): Promise<ShardSnapshot | undefined> {
   const field = manifest.vectors[0] as VectorField;
-  let bytesLeft = options.vectorBytesMax ?? MEMORY_BYTES_MAX_DEFAULT;
+  let bytesLeft = MEMORY_BYTES_MAX_DEFAULT;
+  const { memory = new VectorMemory() } = options;
   const files: SegmentFile[] = [];
   const disposers: (() => void)[] = [];
   const close = () => {
@@ -39,11 +41,11 @@ export async function openSnapshot(
   const { cache } = options;
   const loading = (): [number, VectorBlockOptions] => [
     field.dimension,
-    { metric: field.metric, memoryBytesMax: bytesLeft },
+    { metric: field.metric, memoryBytesMax: Math.min(bytesLeft, memory.bytesLeft) },
   ];
   const take = (loaded: LoadedVectors) => {
     bytesLeft -= Math.min(bytesLeft, loaded.block.bytes);
-    disposers.push(() => loaded.block[Symbol.dispose]());
+    disposers.push(memory.take(loaded.block.bytes), () => loaded.block[Symbol.dispose]());
     return loaded;
   };
   try {

@@ -99,7 +99,7 @@ export class Collection {
     this.identity = identity;
     this.#policy = policy;
     this.#context = context;
-    this.#reader = new CollectionReader(context.ports, identity, { cache: context.cache });
+    this.#reader = new CollectionReader(context.ports, identity, context);
   }
 
   get name(): string {

@@ -2,7 +2,7 @@
 
 import { hostname } from "node:os";
 import type { Logger, Metrics } from "@silt/core";
-import { SegmentCache } from "@silt/reader";
+import { SegmentCache, VectorMemory } from "@silt/reader";
 import { defaultCacheFolder } from "./cache-folder.ts";
 import { EmbedderPool } from "./embedder-pool.ts";
 import { DEFAULT_LOCATION, formatLocation, parseLocation } from "./location.ts";
@@ -17,6 +17,8 @@ export interface OpenStoreOptions
   readonly cacheFolder?: string | undefined;
   /** Files that were not used for longest leave the cache folder when it holds more. Default: 20 GiB. */
   readonly cacheBytesMax?: number | undefined;
+  /** Memory for the vectors of all collections; what finds no room is read from disk. Default: 1 GiB a shard. */
+  readonly vectorBytesMax?: number | undefined;
   readonly logger?: Logger | undefined;
   readonly metrics?: Metrics | undefined;
 }
@@ -41,8 +43,9 @@ export async function openStore(
   );
   const folder = options.cacheFolder ?? defaultCacheFolder();
   const cache = new SegmentCache({ folder, logger, bytesMax: options.cacheBytesMax });
+  const memory = new VectorMemory(options.vectorBytesMax);
   const embedders = opening.use(new EmbedderPool());
   const holder = `${hostname()}/${process.pid}`;
-  const context = { ports, cache, embedders, holder, tempRoot };
+  const context = { ports, cache, memory, embedders, holder, tempRoot };
   return new Store(context, formatLocation(parsed), opening.move());
 }

@@ -1,11 +1,12 @@
 import type { Ports } from "@silt/core";
-import type { SegmentCache } from "@silt/reader";
+import type { SegmentCache, VectorMemory } from "@silt/reader";
 import type { EmbedderPool } from "./embedder-pool.ts";
 
 /** What the parts of an open store share. */
 export interface StoreContext {
   readonly ports: Ports;
   readonly cache: SegmentCache;
+  readonly memory: VectorMemory;
   readonly embedders: EmbedderPool;
   /** Names this process in leases and messages. */
   readonly holder: string;
