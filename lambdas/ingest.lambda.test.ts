@@ -93,6 +93,40 @@ describe("the ingest function", () => {
     expect((await idsOf(store, "images")).length).toBe(2);
   });
 
+  it("F16 a removal told while the picture is still extracted is not lost", async () => {
+    await paint("a.png", 1);
+    const removed = s3Body("a.png", "ObjectRemoved:Delete");
+    const { read } = bucket;
+    bucket.read = async (...asked) => {
+      const found = await read(...asked);
+      bucket.read = read;
+      bucket.objects.delete("a.png");
+      expect(await take({ m2: removed })).toEqual([]);
+      expect(told()).toMatchObject({ ingested: 0, deleted: 0 });
+      return found;
+    };
+    expect(await take({ m1: s3Body("a.png") })).toEqual([]);
+    expect(await idsOf(store, "images")).toEqual([]);
+    expect(await guardOf("a.png")).toMatchObject({ rev: 2, sourceDigest: null });
+  });
+
+  it("F18 a picture that changes faster than it is ingested comes again", async () => {
+    await paint("a.png", 1);
+    const { read } = bucket;
+    let n = 0;
+    bucket.read = async (...asked) => {
+      const found = await read(...asked);
+      bucket.put("a.png", new TextEncoder().encode(`no picture ${++n}`));
+      return found;
+    };
+    expect(await take({ m1: s3Body("a.png") })).toEqual(["m1"]);
+    bucket.read = read;
+    expect(await take({ m1: s3Body("a.png") })).toEqual([]);
+    expect(await guardOf("a.png")).toMatchObject({
+      failure: { reason: expect.stringContaining("a.png") },
+    });
+  });
+
   it("F18 the test event and names of no pictures are done; what is no S3 event fails alone", async () => {
     await paint("a.png", 1);
     const testEvent = {

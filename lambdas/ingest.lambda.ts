@@ -41,6 +41,13 @@ const WORKERS_MAX = 4;
 /** Sources read ahead of those that the threads have in hand. */
 const AHEAD = 1;
 
+/** Outcomes after which a message must come again; undefined: none was told. */
+const NOT_DURABLE: readonly (SourceOutcome["outcome"] | undefined)[] = [
+  undefined,
+  "denied",
+  "unsettled",
+];
+
 interface Uploads {
   /** By URI. */
   readonly files: ReadonlyMap<string, ImageFile>;
@@ -59,8 +66,8 @@ export function createIngestHandler(wiring: IngestWiring): Handle<SQSEvent, SQSB
     const done = (uri: string) => settled.get(uri)?.outcome;
     const count = (outcome: string) =>
       [...settled.values()].filter((each) => each.outcome === outcome).length;
-    const failed = [...uploads.messages].filter(([, uris]) =>
-      uris === undefined ? true : uris.some((uri) => [undefined, "denied"].includes(done(uri))),
+    const failed = [...uploads.messages].filter(
+      ([, uris]) => uris === undefined || uris.some((uri) => NOT_DURABLE.includes(done(uri))),
     );
     if (count("failed") > 0) metrics.count("FailedPictures", count("failed"));
     if (count("ingested") > 0) metrics.count("IngestedPictures", count("ingested"));
@@ -124,9 +131,9 @@ class IngestContainer {
     signal.addEventListener("abort", end, { once: true });
     const onOutcome = (outcome: SourceOutcome) => {
       settled.set(outcome.source, outcome);
-      if (outcome.outcome !== "failed" && outcome.outcome !== "denied") return;
+      if (!("reason" in outcome)) return;
       const { source, reason } = outcome;
-      const level = outcome.outcome === "denied" ? "error" : "warn";
+      const level = outcome.outcome === "failed" ? "warn" : "error";
       logger.log(level, `picture ${outcome.outcome}`, { source, reason });
     };
     await using session = new IngestSession(ports, this.#targets, sources, {

@@ -1,4 +1,9 @@
-import { GetObjectCommand, HeadObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  type HeadObjectCommandOutput,
+  type S3Client,
+} from "@aws-sdk/client-s3";
 import type { HeadOutcome } from "@silt/core";
 import { hasName, isRefusal, statusOf } from "./aws-error.ts";
 import { stopBody } from "./s3-body.ts";
@@ -14,17 +19,27 @@ interface Where {
 
 /** Looks at one key of a bucket; throws what the SDK throws, also when the bucket is not there. */
 export async function headKey(client: S3Client, bucket: string, key: string): Promise<HeadOutcome> {
+  const answer = await askHead(client, bucket, key);
+  if (answer === undefined) return { outcome: "absent" };
+  const { ContentLength: bytes = 0, LastModified } = answer;
+  return { outcome: "found", bytes, modifiedAtMs: wholeSeconds(LastModified) };
+}
+
+/** {@link headKey} with all that S3 tells of the object; undefined when it is absent. */
+export async function askHead(
+  client: S3Client,
+  bucket: string,
+  key: string,
+): Promise<HeadObjectCommandOutput | undefined> {
   const where = { Bucket: bucket, Key: key };
   try {
-    const { ContentLength, LastModified } = await client.send(new HeadObjectCommand(where));
-    const bytes = ContentLength ?? 0;
-    return { outcome: "found", bytes, modifiedAtMs: wholeSeconds(LastModified) };
+    return await client.send(new HeadObjectCommand(where));
   } catch (error) {
     if (!isRefusal(error)) throw error;
     const refusal = await refusalOfGet(client, where);
     // Whoever stored it between the two questions came after this look.
     const missing = refusal === undefined || hasName(refusal, "NoSuchKey");
-    if (missing && statusOf(error) === HTTP_NOT_FOUND) return { outcome: "absent" };
+    if (missing && statusOf(error) === HTTP_NOT_FOUND) return undefined;
     throw refusal ?? error;
   }
 }

@@ -8,8 +8,8 @@ import { GetObjectCommand, type GetObjectCommandOutput, type S3Client } from "@a
 import { type ListedObject, SiltError } from "@silt/core";
 import { awsError, hasName, isDenied, isNotLoggedIn, isTransient, meaningOf } from "./aws-error.ts";
 import { bodyOf } from "./s3-body.ts";
-import { headKey } from "./s3-head-key.ts";
-import { type ListPage, listBucket } from "./s3-list-objects.ts";
+import { askHead } from "./s3-head-key.ts";
+import { type ListPage, listBucket, wholeSeconds } from "./s3-list-objects.ts";
 
 export interface SourceDenied {
   readonly outcome: "denied";
@@ -24,14 +24,28 @@ export type SourceObject =
       /** User metadata, names in lower case; values as S3 gives them, RFC 2047 for what is not ASCII. */
       readonly metadata: Readonly<Record<string, string>>;
       readonly sha256: string;
+      /** Another one for other bytes; it says nothing of the metadata. */
+      readonly etag: string;
     }
   /** Over `bytesMax`: hashed as it streamed by. */
-  | { readonly outcome: "too-large"; readonly size: number; readonly sha256: string }
+  | {
+      readonly outcome: "too-large";
+      readonly size: number;
+      readonly sha256: string;
+      readonly metadata: Readonly<Record<string, string>>;
+      readonly etag: string;
+    }
   | { readonly outcome: "absent" }
   | SourceDenied;
 
 export type SourceHead =
-  | { readonly outcome: "found"; readonly bytes: number; readonly modifiedAtMs: number }
+  | {
+      readonly outcome: "found";
+      readonly bytes: number;
+      readonly modifiedAtMs: number;
+      readonly metadata: Readonly<Record<string, string>>;
+      readonly etag: string;
+    }
   | { readonly outcome: "absent" }
   | SourceDenied;
 
@@ -50,15 +64,22 @@ const BREAKS_MAX = 4;
 export function createS3SourceBucket(client: S3Client, bucket: string): S3SourceBucket {
   return {
     read: (key, { bytesMax }) => readSource(client, bucket, key, bytesMax),
-    async head(key) {
-      try {
-        return await headKey(client, bucket, key);
-      } catch (error) {
-        return deniedOrThrow("look at", `s3://${bucket}/${key}`, error);
-      }
-    },
+    head: (key) => headSource(client, bucket, key),
     list: (prefix, page) => listBucket(client, bucket, prefix, page),
   };
+}
+
+async function headSource(client: S3Client, bucket: string, key: string): Promise<SourceHead> {
+  const name = `s3://${bucket}/${key}`;
+  try {
+    const answer = await askHead(client, bucket, key);
+    if (answer === undefined) return { outcome: "absent" };
+    const { ContentLength: bytes = 0, LastModified, Metadata: metadata = {} } = answer;
+    const modifiedAtMs = wholeSeconds(LastModified);
+    return { outcome: "found", bytes, modifiedAtMs, metadata, etag: etagOf(name, answer) };
+  } catch (error) {
+    return deniedOrThrow("look at", name, error);
+  }
 }
 
 async function readSource(
@@ -106,9 +127,16 @@ async function takeBody(
     );
   }
   const sha256 = hash.digest("hex");
-  if (size > bytesMax) return { outcome: "too-large", size, sha256 };
-  const metadata = answer.Metadata ?? {};
-  return { outcome: "found", bytes: Buffer.concat(chunks), metadata, sha256 };
+  const { Metadata: metadata = {} } = answer;
+  const etag = etagOf(name, answer);
+  if (size > bytesMax) return { outcome: "too-large", size, sha256, metadata, etag };
+  return { outcome: "found", bytes: Buffer.concat(chunks), metadata, sha256, etag };
+}
+
+/** Without one, two contents of the same object could not be told apart. */
+function etagOf(name: string, { ETag }: { readonly ETag?: string | undefined }): string {
+  if (ETag !== undefined) return ETag;
+  throw new SiltError("unavailable", `Cannot read "${name}": the answer has no ETag; try again`);
 }
 
 /** "Denied" is about this object; that nobody is logged in is about everything, and throws. */

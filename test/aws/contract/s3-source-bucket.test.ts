@@ -31,14 +31,27 @@ describe("a bucket of sources", () => {
       bytes: BYTES,
       sha256: sha256Of(BYTES),
       metadata: { shop: "Corner", place: "Bern" },
+      etag: expect.stringMatching(/^"\w+"$/),
     });
     expect(await open().head("in/one.png")).toMatchObject({ outcome: "found", bytes: 9 });
+  });
+
+  it("F16 a look tells by ETag and metadata whether the object is still the one that was read", async () => {
+    const tagOf = (seen: object) => ({ etag: "", metadata: {}, ...seen });
+    const read = async () => tagOf(await open().read("in/again.png", { bytesMax: 100 }));
+    await put("in/again.png", BYTES, { Shop: "Corner" });
+    const { etag, metadata } = await read();
+    expect(await open().head("in/again.png")).toMatchObject({ etag, metadata });
+    await put("in/again.png", BYTES, { Shop: "Other" });
+    expect(await open().head("in/again.png")).toMatchObject({ etag, metadata: { shop: "Other" } });
+    await put("in/again.png", Buffer.from("a pictura"), { Shop: "Corner" });
+    expect(tagOf(await open().head("in/again.png")).etag).not.toBe(etag);
   });
 
   it("hashes what is too large, and gives what just fits", async () => {
     await put("in/large.png");
     const large = { outcome: "too-large", size: 9, sha256: sha256Of(BYTES) };
-    expect(await open().read("in/large.png", { bytesMax: 8 })).toEqual(large);
+    expect(await open().read("in/large.png", { bytesMax: 8 })).toMatchObject(large);
     const fits = await open().read("in/large.png", { bytesMax: 9 });
     expect(fits).toMatchObject({ outcome: "found" });
   });

@@ -110,6 +110,7 @@ describe("a warm function asks AWS for no more than its budget:", () => {
       "dynamodb.GetItem": 2, // guard, HEAD
       "dynamodb.TransactWriteItems": 1,
       "s3.GetObject": 2, // the picture, and what was put is read back
+      "s3.HeadObject": 1, // the picture once more, after the commit
       "s3.PutObject": 1,
     });
     expect(sumOf(usage, "writeUnits")).toBe(8);

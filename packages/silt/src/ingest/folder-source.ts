@@ -1,6 +1,6 @@
 import { SiltError } from "@silt/core";
 import type { ImageSource } from "./image-source.ts";
-import { isGone, readSource } from "./read-source.ts";
+import { isGone, readSource, stampOf } from "./read-source.ts";
 import { isOfThisHost, pathOfUri } from "./source-uri.ts";
 import { openRoot, walkImages } from "./walk-images.ts";
 
@@ -9,6 +9,7 @@ export const folderSource: ImageSource = {
   openRoot,
   walk: walkImages,
   read: async (uri) => readSource(pathOf(uri)),
+  stampOf: async (uri) => stampOf(pathOf(uri)),
   isGone: async (uri) => isGone(pathOf(uri)),
   isOwn: ({ uri, root }) => pathOfUri(uri) !== undefined && isOfThisHost(root),
 };

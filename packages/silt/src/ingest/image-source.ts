@@ -28,15 +28,25 @@ export type SourceRead =
       readonly outcome: "read";
       /** SHA-256 over the picture, or over the hashes of picture and sidecar. */
       readonly digest: string;
+      /** What {@link ImageSource.stampOf} says as long as the same lies there. */
+      readonly stamp: string;
       readonly bytes: Uint8Array;
       /** Undefined without one. */
       readonly sidecar: SidecarRead | undefined;
     }
   /** Nobody needs to look inside to know that it can't be ingested. */
-  | { readonly outcome: "unfit"; readonly digest: string; readonly reason: string }
+  | {
+      readonly outcome: "unfit";
+      readonly digest: string;
+      readonly stamp: string;
+      readonly reason: string;
+    }
   /** It may not be read, so that nothing is known of it. */
   | { readonly outcome: "denied"; readonly reason: string }
   | { readonly outcome: "gone" };
+
+/** The stamp of a picture that is gone. */
+export const GONE_STAMP = "gone";
 
 /** What the owner of a picture tells about it: JSON. */
 export interface SidecarRead {
@@ -52,6 +62,11 @@ export interface ImageSource {
   /** The pictures of these roots, in a stable order; one that several roots lead to may come again. */
   walk(roots: readonly ImageRoot[], options?: WalkOptions): AsyncIterable<ImageFile>;
   read(uri: string): Promise<SourceRead>;
+  /**
+   * A second look, as cheap as the source can: the stamp that a read would have now, of another content
+   * never the same. Undefined when it may not be looked at.
+   */
+  stampOf(uri: string): Promise<string | undefined>;
   /** True only when there is surely no such picture. */
   isGone(uri: string): Promise<boolean>;
   /** False when it was last read from elsewhere, e.g. from the same path of another host. */

@@ -1,9 +1,11 @@
 /**
  * An ingest in progress: sources are prepared side by side, gathered, and registered batch by batch.
- * A source is told as done only when its batch is registered. Memory: at most a batch for each source
- * that the caller takes up at the same time, and the pictures in the hands of the threads.
+ * A source is told as done only when its batch is registered and, seen once more after that, it still is
+ * what was registered. For whoever was told of a change before saw the old guard, and could rightly find
+ * that there was nothing to do; whoever is told of one after it sees ours. Memory: at most a batch for
+ * each source that the caller takes up at the same time, and the pictures in the hands of the threads.
  */
-import { isSiltError, type Ports, type RegisteredRun, SiltError } from "@silt/core";
+import { type Guard, isSiltError, type Ports, type RegisteredRun } from "@silt/core";
 import { createExtractPool, type ExtractPool } from "./extract-pool.ts";
 import type { ImageFile, ImageSource } from "./image-source.ts";
 import type { IngestTargets } from "./open-targets.ts";
@@ -31,7 +33,7 @@ const BATCH_RECORDS_MAX = 4_000;
 const BATCH_MS_MAX = 2_000;
 const REGISTER_ATTEMPTS_MAX = 2;
 const RETRY_PAUSE_MS = 500;
-/** Other processes that ingest the same source at the same time move its guard. */
+/** Other processes that ingest the same source move its guard; its owner can change it meanwhile. */
 const ALONE_ATTEMPTS_MAX = 10;
 
 interface Gathered {
@@ -150,8 +152,10 @@ export class IngestSession implements AsyncDisposable {
   async #register(batch: readonly Gathered[]): Promise<void> {
     this.#context.standings.forget();
     try {
-      if (batch.length === 0 || (await this.#tryTogether(changesOf(batch)))) return;
-      for (const each of batch) await this.#registerAlone(each);
+      if (batch.length === 0) return;
+      const isRegistered = await this.#tryTogether(changesOf(batch));
+      const open = isRegistered ? await this.#tellWhatStands(batch) : batch;
+      for (const each of open) await this.#registerAlone(each, { isRegistered });
     } finally {
       for (const { change } of batch) this.#letGo(change.file);
     }
@@ -164,7 +168,6 @@ export class IngestSession implements AsyncDisposable {
         const registered = await registerChanges(this.#ports, this.#targets, batch);
         if (registered.outcome === "guard-moved") return false;
         this.#options.onRuns?.(registered.runs);
-        for (const change of batch) this.#options.onOutcome(outcomeOf(change));
         return true;
       } catch (error) {
         const mayPass = isSiltError(error, "unavailable") && attempt < REGISTER_ATTEMPTS_MAX;
@@ -174,30 +177,74 @@ export class IngestSession implements AsyncDisposable {
     }
   }
 
-  /** A guard of the batch moved: guard and source are read again, and only a new source is extracted again. */
-  async #registerAlone({ change, mayDelete }: Gathered): Promise<void> {
-    let earlier = change;
+  /** Tells what became of the sources that are as they were registered, and gives the others. */
+  async #tellWhatStands(batch: readonly Gathered[]): Promise<readonly Gathered[]> {
+    const looks = await Promise.all(batch.map(({ change }) => this.#stands(change)));
+    for (const [index, { change }] of batch.entries()) {
+      if (looks[index]) this.#options.onOutcome(outcomeOf(change));
+    }
+    return batch.filter((_, index) => !looks[index]);
+  }
+
+  /** False when it can't be told, too: whoever reads the source again then meets the trouble. */
+  async #stands({ file, stamp }: SourceChange): Promise<boolean> {
+    try {
+      return (await this.#context.sources.stampOf(file.uri)) === stamp;
+    } catch (error) {
+      if (isSiltError(error, "unavailable")) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * A guard of the batch moved, or a source that is registered is another one now: guard and source are
+   * read again until both stand still, and only a new content is extracted again.
+   */
+  async #registerAlone(
+    gathered: Gathered,
+    { isRegistered }: { readonly isRegistered: boolean },
+  ): Promise<void> {
+    const { file } = gathered.change;
+    let earlier = gathered.change;
+    let registered = isRegistered ? earlier : undefined;
+    let { mayDelete } = gathered;
     for (let attempt = 1; attempt <= ALONE_ATTEMPTS_MAX; attempt++) {
-      const { file } = earlier;
+      // What nobody knew before is only undone: who was told that it went found nothing to delete.
+      mayDelete ||= registered !== undefined && !isKnown(registered.guard);
       const prepared = await prepareSource(this.#context, file, { mayDelete, earlier });
       if (prepared.prepared === "outcome") {
-        this.#options.onOutcome(prepared.outcome);
+        this.#options.onOutcome(concluded(prepared.outcome, registered));
         return;
       }
       earlier = prepared.change;
-      if (await this.#tryTogether([earlier])) return;
+      if (await this.#tryTogether([earlier])) {
+        if (await this.#stands(earlier)) {
+          this.#options.onOutcome(outcomeOf(earlier));
+          return;
+        }
+        registered = earlier;
+      }
       this.#context.standings.forget();
     }
-    throw new SiltError(
-      "conflict",
-      `Cannot ingest "${change.file.uri}": others changed it ${ALONE_ATTEMPTS_MAX} times meanwhile; try again`,
-    );
+    const reason = `Cannot ingest "${file.uri}": it changed, or others ingested it, ${ALONE_ATTEMPTS_MAX} times meanwhile; try again`;
+    this.#options.onOutcome({ source: file.uri, outcome: "unsettled", reason });
   }
 
   #letGo(file: ImageFile): void {
     this.#inHand.get(file.uri)?.resolve();
     this.#inHand.delete(file.uri);
   }
+}
+
+/** True when there may be records of the source. */
+function isKnown(guard: Guard | undefined): boolean {
+  return guard !== undefined && (guard.sourceDigest !== null || guard.failure !== null);
+}
+
+/** Where a last look found nothing to do, what this session registered is what became of the source. */
+function concluded(found: SourceOutcome, registered: SourceChange | undefined): SourceOutcome {
+  const isNothing = found.outcome === "unchanged" || found.outcome === "nothing";
+  return isNothing && registered !== undefined ? outcomeOf(registered) : found;
 }
 
 const changesOf = (gathered: readonly Gathered[]) => gathered.map(({ change }) => change);

@@ -43,6 +43,7 @@ export function createIngestTally(options: {
         return;
       case "failed":
       case "denied":
+      case "unsettled":
         counts.failed += 1;
         failures.push({ source, reason: outcome.reason });
         return;

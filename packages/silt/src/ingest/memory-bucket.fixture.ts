@@ -3,6 +3,9 @@ import { SiltError, sha256Of } from "@silt/core";
 import type { SourceBucket } from "./s3-source.ts";
 
 export interface MemoryBucket extends SourceBucket {
+  /** A test may put others in their places. */
+  read: SourceBucket["read"];
+  head: SourceBucket["head"];
   readonly objects: Map<
     string,
     { readonly bytes: Uint8Array; readonly metadata: Readonly<Record<string, string>> }
@@ -12,6 +15,8 @@ export interface MemoryBucket extends SourceBucket {
   readonly failing: Set<string>;
   put(key: string, bytes: Uint8Array, metadata?: Readonly<Record<string, string>>): void;
 }
+
+const etagOf = (bytes: Uint8Array) => `"${sha256Of(bytes).slice(0, 32)}"`;
 
 export function memoryBucket(): MemoryBucket {
   const objects: MemoryBucket["objects"] = new Map();
@@ -32,13 +37,18 @@ export function memoryBucket(): MemoryBucket {
       if (found === undefined) return { outcome: "absent" };
       const sha256 = sha256Of(found.bytes);
       const size = found.bytes.byteLength;
-      if (size > bytesMax) return { outcome: "too-large", size, sha256 };
-      return { outcome: "found", ...found, sha256 };
+      const { metadata } = found;
+      if (size > bytesMax) {
+        return { outcome: "too-large", size, sha256, metadata, etag: etagOf(found.bytes) };
+      }
+      return { outcome: "found", ...found, sha256, etag: etagOf(found.bytes) };
     },
     async head(key) {
       failIfTold(key);
       if (denied.has(key)) return { outcome: "denied" };
-      return { outcome: objects.has(key) ? "found" : "absent" };
+      const found = objects.get(key);
+      if (found === undefined) return { outcome: "absent" };
+      return { outcome: "found", metadata: found.metadata, etag: etagOf(found.bytes) };
     },
     async list(prefix, { after = "", limit }) {
       const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && key > after);

@@ -3,7 +3,13 @@ import { type Guard, isSiltError, type Ports, reasonOf, SiltError } from "@silt/
 import { parseSidecar, type Sidecar } from "@silt/embed";
 import { canaryGetsThrough } from "./canary-picture.ts";
 import type { ExtractPool } from "./extract-pool.ts";
-import type { ImageFile, ImageSource, SidecarRead, SourceRead } from "./image-source.ts";
+import {
+  GONE_STAMP,
+  type ImageFile,
+  type ImageSource,
+  type SidecarRead,
+  type SourceRead,
+} from "./image-source.ts";
 import { judgeSource, type SourceJudgement } from "./judge-source.ts";
 import type { IngestTargets } from "./open-targets.ts";
 import type { RunStandings } from "./run-standing.ts";
@@ -77,7 +83,8 @@ export async function prepareSource(
       return settled({ source, outcome: "failed", reason: judgement.reason });
     case "delete": {
       if (!options.mayDelete) break;
-      return { prepared: "change", change: { change: "deleted", file, guard } };
+      const change = { change: "deleted", file, guard, stamp: GONE_STAMP } as const;
+      return { prepared: "change", change };
     }
     case "extract": {
       if (read.outcome === "gone") break;
@@ -95,21 +102,22 @@ async function extract(
   read: Extract<SourceRead, { outcome: "read" | "unfit" }>,
   earlier: SourceChange | undefined,
 ): Promise<SourceChange> {
-  const { digest } = read;
+  const { digest, stamp } = read;
   const failed = (reason: string): SourceChange => ({
     change: "failed",
     file,
     guard,
+    stamp,
     digest,
     reason,
   });
   if (earlier !== undefined && earlier.change !== "deleted" && earlier.digest === digest) {
-    return { ...earlier, guard };
+    return { ...earlier, guard, stamp };
   }
   if (read.outcome === "unfit") return failed(read.reason);
   try {
     const extraction = await extractNow(context, file, read);
-    return { change: "ingested", file, guard, digest, extraction };
+    return { change: "ingested", file, guard, stamp, digest, extraction };
   } catch (error) {
     context.signal?.throwIfAborted();
     // Engine, model or disk failed: nothing is said about the picture, unless another one gets through.

@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { reasonOf, SiltError, sha256Of } from "@silt/core";
 import { IMAGE_BYTES_MAX } from "@silt/embed";
-import type { SourceRead } from "./image-source.ts";
+import { GONE_STAMP, type SourceRead } from "./image-source.ts";
 
 export const SIDECAR_ENDING = ".json";
 const SIDECAR_BYTES_MAX = 1024 * 1024;
@@ -20,21 +20,42 @@ export async function readSource(path: string): Promise<SourceRead> {
     const name = `${path}${SIDECAR_ENDING}`;
     const sidecar = await readBounded(name, SIDECAR_BYTES_MAX);
     const digest = digestOf(image.sha256, sidecar?.sha256);
+    const stamp = digest;
     const unfit = (what: string, size: number, bytesMax: number): SourceRead => ({
       outcome: "unfit",
       digest,
+      stamp,
       reason: tooLargeReason(what, size, bytesMax),
     });
     if (image.bytes === undefined) return unfit("picture", image.size, IMAGE_BYTES_MAX);
     if (sidecar === undefined) {
-      return { outcome: "read", digest, bytes: image.bytes, sidecar: undefined };
+      return { outcome: "read", digest, stamp, bytes: image.bytes, sidecar: undefined };
     }
     if (sidecar.bytes === undefined) return unfit("sidecar", sidecar.size, SIDECAR_BYTES_MAX);
-    return { outcome: "read", digest, bytes: image.bytes, sidecar: { name, bytes: sidecar.bytes } };
+    const read = { name, bytes: sidecar.bytes };
+    return { outcome: "read", digest, stamp, bytes: image.bytes, sidecar: read };
   } catch (error) {
     const reason = `Cannot read "${path}": ${reasonOf(error)}`;
     if (isDenied(error)) return { outcome: "denied", reason };
     throw new SiltError("unavailable", `${reason}; try again`, { cause: error });
+  }
+}
+
+/**
+ * The digest that {@link readSource} would give, with no file held; times of change are too coarse to
+ * tell two contents apart. Undefined for what may not be read. Throws `unavailable` when the disk fails.
+ */
+export async function stampOf(path: string): Promise<string | undefined> {
+  try {
+    const image = await readBounded(path, 0);
+    if (image === undefined) return GONE_STAMP;
+    const sidecar = await readBounded(`${path}${SIDECAR_ENDING}`, 0);
+    return digestOf(image.sha256, sidecar?.sha256);
+  } catch (error) {
+    if (isDenied(error)) return undefined;
+    throw new SiltError("unavailable", `Cannot read "${path}": ${reasonOf(error)}; try again`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,6 +1,13 @@
 import { canonicalJson, SiltError, sha256Of } from "@silt/core";
 import { IMAGE_BYTES_MAX, isImageName } from "@silt/embed";
-import type { ImageFile, ImageRoot, ImageSource, SourceRead, WalkOptions } from "./image-source.ts";
+import {
+  GONE_STAMP,
+  type ImageFile,
+  type ImageRoot,
+  type ImageSource,
+  type SourceRead,
+  type WalkOptions,
+} from "./image-source.ts";
 import { digestOf, tooLargeReason } from "./read-source.ts";
 
 /** What is asked of a bucket. `@silt/aws` has one; every method throws `unavailable` when S3 fails. */
@@ -15,12 +22,27 @@ export interface SourceBucket {
         /** User metadata, names in lower case. */
         readonly metadata: Readonly<Record<string, string>>;
         readonly sha256: string;
+        /** Another one for other bytes; it says nothing of the metadata. */
+        readonly etag: string;
       }
-    | { readonly outcome: "too-large"; readonly size: number; readonly sha256: string }
+    | {
+        readonly outcome: "too-large";
+        readonly size: number;
+        readonly sha256: string;
+        readonly metadata: Readonly<Record<string, string>>;
+        readonly etag: string;
+      }
     | { readonly outcome: "absent" }
     | { readonly outcome: "denied"; readonly reason: string }
   >;
-  head(key: string): Promise<{ readonly outcome: "found" | "absent" | "denied" }>;
+  head(key: string): Promise<
+    | {
+        readonly outcome: "found";
+        readonly metadata: Readonly<Record<string, string>>;
+        readonly etag: string;
+      }
+    | { readonly outcome: "absent" | "denied" }
+  >;
   /** Keys under `prefix`, ascending, after `after`, at most `limit` of them. */
   list(
     prefix: string,
@@ -65,6 +87,12 @@ export function createS3Source(openBucket: (name: string) => Promise<SourceBucke
     async read(uri) {
       const { bucket, key } = await locate(uri);
       return readObject(bucket, uri, key);
+    },
+    async stampOf(uri) {
+      const { bucket, key } = await locate(uri);
+      const head = await bucket.head(key);
+      if (head.outcome === "found") return stampOf(head);
+      return head.outcome === "absent" ? GONE_STAMP : undefined;
     },
     async isGone(uri) {
       const { bucket, key } = await locate(uri);
@@ -133,14 +161,22 @@ async function readObject(bucket: SourceBucket, uri: string, key: string): Promi
       return { outcome: "denied", reason: `Cannot read "${uri}": ${read.reason}` };
     case "too-large": {
       const reason = tooLargeReason("picture", read.size, IMAGE_BYTES_MAX);
-      return { outcome: "unfit", digest: read.sha256, reason };
+      return { outcome: "unfit", digest: read.sha256, stamp: stampOf(read), reason };
     }
     case "found": {
       const sidecar = sidecarOf(uri, read.metadata);
       const digest = digestOf(read.sha256, sidecar && sha256Of(sidecar.bytes));
-      return { outcome: "read", digest, bytes: read.bytes, sidecar };
+      return { outcome: "read", digest, stamp: stampOf(read), bytes: read.bytes, sidecar };
     }
   }
+}
+
+/** A copy of an object onto itself keeps its ETag and can bring other metadata. */
+function stampOf(object: {
+  readonly etag: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}): string {
+  return canonicalJson({ etag: object.etag, metadata: object.metadata });
 }
 
 function sidecarOf(uri: string, metadata: Readonly<Record<string, string>>) {

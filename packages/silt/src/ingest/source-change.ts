@@ -22,6 +22,8 @@ interface ChangeBase {
   readonly file: ImageFile;
   /** As it was before the source was read; registering asks for exactly this revision. */
   readonly guard: Guard | undefined;
+  /** Of the source as it was read. */
+  readonly stamp: string;
 }
 
 /** What registration has to do about one source: records and guard, or the guard alone. */

@@ -14,6 +14,8 @@ export type SourceOutcome =
   | { readonly source: string; readonly outcome: "failed"; readonly reason: string }
   /** It may not be read: nothing is known of it, and nothing was changed. */
   | { readonly source: string; readonly outcome: "denied"; readonly reason: string }
+  /** It is not as it should be, and this process can't make it so: to be taken up again. */
+  | { readonly source: string; readonly outcome: "unsettled"; readonly reason: string }
   /** It is gone and was never known. */
   | { readonly source: string; readonly outcome: "nothing" };
 

@@ -231,6 +231,7 @@ function tell(outcome: SourceOutcome, onEvent: WatchOptions["onEvent"]): void {
       break;
     case "failed":
     case "denied":
+    case "unsettled":
       onEvent({ event: "failed", source, reason: outcome.reason });
       break;
     case "unchanged":

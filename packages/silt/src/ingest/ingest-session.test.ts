@@ -1,0 +1,275 @@
+import { writeFileSync } from "node:fs";
+import { SiltError } from "@silt/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type TemporaryStore, temporaryStore } from "../temporary-store.fixture.ts";
+import type { ExtractPool } from "./extract-pool.ts";
+import type { ImageFile } from "./image-source.ts";
+import { createImageSources } from "./image-sources.ts";
+import { IngestSession } from "./ingest-session.ts";
+import { type MemoryBucket, memoryBucket } from "./memory-bucket.fixture.ts";
+import { type IngestTargets, openTargets } from "./open-targets.ts";
+import { type PictureFolder, pictureFolder, recordsOf } from "./pictures.fixture.ts";
+import { createS3Source } from "./s3-source.ts";
+import type { SourceOutcome } from "./source-outcome.ts";
+import { imageFile } from "./walk-images.ts";
+
+const NOTHING = { records: [], vectors: new Float32Array(0) };
+const ALONE_ATTEMPTS = 10;
+
+let temporary: TemporaryStore;
+let pictures: PictureFolder;
+let bucket: MemoryBucket;
+let targets: IngestTargets;
+beforeEach(async () => {
+  temporary = await temporaryStore();
+  pictures = pictureFolder();
+  bucket = memoryBucket();
+  targets = await openTargets(ports(), { pipeline: "image" }, { create: true });
+});
+afterEach(async () => {
+  pictures[Symbol.dispose]();
+  await temporary[Symbol.asyncDispose]();
+});
+
+const ports = () => temporary.store.context.ports;
+const fileOf = (key: string): ImageFile => ({ uri: `s3://b/${key}`, root: "s3://b" });
+const A = fileOf("a.png");
+const put = (key: string, byte: number, metadata: Readonly<Record<string, string>> = {}) =>
+  bucket.put(key, new Uint8Array([byte]), metadata);
+
+/** Makes of a picture one record that tells its first byte; `during` happens while it does. */
+function poolThat(during: () => unknown): ExtractPool & { readonly taken: number } {
+  let taken = 0;
+  return {
+    get taken() {
+      return taken;
+    },
+    async extract({ uri, bytes, metadata, imageEmbedder }) {
+      taken += 1;
+      await during();
+      const vectors = new Float32Array(imageEmbedder.dimension).fill(0.5);
+      const document = `byte ${bytes[0]}`;
+      const records = [{ id: `${uri}#image`, parent: uri, document, metadata }];
+      return { lines: NOTHING, words: NOTHING, images: { records, vectors }, warnings: [] };
+    },
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+interface Session extends AsyncDisposable {
+  take(file?: ImageFile, mayDelete?: boolean): Promise<void>;
+  flush(): Promise<void>;
+  readonly outcomes: readonly SourceOutcome[];
+  readonly told: readonly string[];
+  readonly pool: { readonly taken: number };
+}
+
+/** As one process has it, with `during` while each picture is extracted. */
+function openSession(during: () => unknown = () => {}): Session {
+  const pool = poolThat(during);
+  const outcomes: SourceOutcome[] = [];
+  const sources = createImageSources(createS3Source(async () => bucket));
+  const session = new IngestSession(ports(), targets, sources, {
+    workers: 1,
+    pool,
+    retryFailed: false,
+    onOutcome: (outcome) => void outcomes.push(outcome),
+  });
+  return {
+    pool,
+    outcomes,
+    get told() {
+      return outcomes.map(({ outcome }) => outcome);
+    },
+    take: (file = A, mayDelete = true) => session.ingest(file, { mayDelete }),
+    flush: () => session.flush(),
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  };
+}
+
+/** What another process makes of an event, from beginning to end. */
+async function elsewhere(file = A): Promise<readonly string[]> {
+  await using session = openSession();
+  await session.take(file);
+  await session.flush();
+  return session.told;
+}
+
+/** Does something the first time only. */
+function once(action: () => unknown): () => unknown {
+  let isDone = false;
+  return () => {
+    if (isDone) return;
+    isDone = true;
+    return action();
+  };
+}
+
+const documents = async () =>
+  (await recordsOf(temporary.store, "images")).map(({ document }) => document);
+
+describe("IngestSession", () => {
+  it("F16 a picture that goes while it is extracted is deleted, though its event found nothing to do", async () => {
+    put("a.png", 1);
+    await using session = openSession(async () => {
+      bucket.objects.delete("a.png");
+      expect(await elsewhere()).toEqual(["nothing"]);
+    });
+    await session.take();
+    await session.flush();
+    expect(await documents()).toEqual([]);
+    expect(session.told).toEqual(["deleted"]);
+  });
+
+  it("F16 the earlier picture put back while a later one is extracted stands, though its event found it unchanged", async () => {
+    put("a.png", 1);
+    await elsewhere();
+    put("a.png", 2);
+    const back = once(async () => {
+      put("a.png", 1);
+      expect(await elsewhere()).toEqual(["unchanged"]);
+    });
+    await using session = openSession(back);
+    await session.take();
+    await session.flush();
+    expect(await documents()).toEqual(["byte 1"]);
+    expect(session.told).toEqual(["ingested"]);
+  });
+
+  it("F16 the same picture uploaded again before its deletion is registered is there again", async () => {
+    put("a.png", 1);
+    await elsewhere();
+    bucket.objects.delete("a.png");
+    await using session = openSession();
+    await session.take();
+    put("a.png", 1);
+    expect(await elsewhere()).toEqual(["unchanged"]);
+    await session.flush();
+    expect(await documents()).toEqual(["byte 1"]);
+    expect(session.told).toEqual(["ingested"]);
+  });
+
+  it("F16 metadata that is put back while others are registered is seen, though the ETag is the same", async () => {
+    put("a.png", 1, { shop: "Kino" });
+    await elsewhere();
+    put("a.png", 1, { shop: "Velo" });
+    await using session = openSession(
+      once(async () => {
+        put("a.png", 1, { shop: "Kino" });
+        expect(await elsewhere()).toEqual(["unchanged"]);
+      }),
+    );
+    await session.take();
+    await session.flush();
+    expect((await recordsOf(temporary.store, "images"))[0]?.metadata.shop).toBe("Kino");
+  });
+
+  it("looks once more at each picture that it registered, at none else, and reads only what changed again", async () => {
+    for (const n of [1, 2, 3]) put(`p-${n}.png`, n);
+    await elsewhere(fileOf("p-1.png"));
+    const asked: string[] = [];
+    const { read, head } = bucket;
+    bucket.read = (key, options) => {
+      asked.push(`read ${key}`);
+      return read(key, options);
+    };
+    bucket.head = (key) => {
+      asked.push(`head ${key}`);
+      return head(key);
+    };
+    await using session = openSession();
+    for (const n of [1, 2, 3]) await session.take(fileOf(`p-${n}.png`));
+    put("p-3.png", 33);
+    await session.flush();
+    expect(session.told.toSorted()).toEqual(["ingested", "ingested", "unchanged"]);
+    expect(session.pool.taken).toBe(3);
+    const first = ["read p-1.png", "read p-2.png", "read p-3.png"];
+    const second = ["head p-2.png", "head p-3.png"];
+    expect(asked).toEqual([...first, ...second, "read p-3.png", "head p-3.png"]);
+    expect(await documents()).toEqual(["byte 1", "byte 2", "byte 33"]);
+  });
+
+  it("F63 tells nothing of a picture that can't be looked at again, and the next one makes it good", async () => {
+    put("a.png", 1);
+    await using session = openSession(() => {
+      bucket.objects.delete("a.png");
+      bucket.failing.add("a.png");
+    });
+    await session.take();
+    await expect(session.flush()).rejects.toMatchObject({ kind: "unavailable" });
+    expect(session.told).toEqual([]);
+    bucket.failing.clear();
+    expect(await elsewhere()).toEqual(["deleted"]);
+    expect(await documents()).toEqual([]);
+  });
+
+  it("a second look that fails once is made good by reading again", async () => {
+    put("a.png", 1);
+    const { head } = bucket;
+    const fail = once(() => {
+      throw new SiltError("unavailable", "Cannot look at it: S3 is down");
+    });
+    bucket.head = async (key) => {
+      fail();
+      return head(key);
+    };
+    await using session = openSession();
+    await session.take();
+    await session.flush();
+    expect(session.outcomes).toMatchObject([{ outcome: "ingested", records: { images: 1 } }]);
+    expect(session.pool.taken).toBe(1);
+  });
+
+  it("a picture that changes again and again is left unsettled, after a bounded number of rounds", async () => {
+    let byte = 0;
+    put("a.png", byte);
+    await using session = openSession(() => put("a.png", ++byte));
+    await session.take();
+    await session.flush();
+    expect(session.outcomes).toEqual([
+      { source: A.uri, outcome: "unsettled", reason: expect.stringContaining("try again") },
+    ]);
+    expect(session.pool.taken).toBe(1 + ALONE_ATTEMPTS);
+    await using later = openSession();
+    await later.take();
+    await later.flush();
+    expect(await documents()).toEqual([`byte ${byte}`]);
+  });
+
+  it("without leave to delete, only takes back what nobody knew before", async () => {
+    put("known.png", 1);
+    await elsewhere(fileOf("known.png"));
+    put("known.png", 2);
+    put("new.png", 3);
+    await using session = openSession();
+    for (const key of ["known.png", "new.png"]) await session.take(fileOf(key), false);
+    bucket.objects.clear();
+    expect(await elsewhere(fileOf("new.png"))).toEqual(["nothing"]);
+    await session.flush();
+    expect(session.told).toEqual(["ingested", "deleted"]);
+    expect(await documents()).toEqual(["byte 2"]);
+  });
+
+  it("sees that a file or its sidecar changed while it was extracted, in the same moment and size too", async () => {
+    const write = (name: string, text: string) => writeFileSync(pictures.pathOf(name), text);
+    write("a.png", "1");
+    write("b.png", "2");
+    write("b.png.json", `{"shop":"Kino"}`);
+    const change = once(() => {
+      write("a.png", "3");
+      write("b.png.json", `{"shop":"Velo"}`);
+    });
+    await using session = openSession();
+    for (const name of ["a.png", "b.png"]) {
+      await session.take(imageFile(pictures.pathOf(name), pictures.path), false);
+    }
+    change();
+    await session.flush();
+    expect(session.told).toEqual(["ingested", "ingested"]);
+    const records = await recordsOf(temporary.store, "images");
+    expect(records.map(({ document, metadata }) => [document, metadata])).toEqual([
+      ["byte 51", {}],
+      ["byte 50", { shop: "Velo" }],
+    ]);
+  });
+});
