@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { type Ports, SiltError } from "@silt/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -24,6 +25,8 @@ import {
   testContext,
   testWiring,
 } from "./wiring.fixture.ts";
+
+const PAGE = join(import.meta.dirname, "../examples/images/page-lost-cat.png");
 
 let temporary: TemporaryStore;
 let store: Store;
@@ -125,6 +128,22 @@ describe("the ingest function", () => {
     expect(await guardOf("a.png")).toMatchObject({
       failure: { reason: expect.stringContaining("a.png") },
     });
+  });
+
+  it("a warm container knows collections that others made since it started", async () => {
+    await paint("a.png", 1);
+    await take({ m1: s3Body("a.png") });
+    const sources = createImageSources(createS3Source(async () => bucket));
+    const env = { ...wiring.env, pipeline: "auto" } as const;
+    const other = createIngestHandler({ ...wiring, env, sources });
+    bucket.put("a.png", readFileSync(PAGE));
+    await other(sqsEvent({ m2: s3Body("a.png") }), testContext());
+    expect((await idsOf(store, "lines")).length).toBeGreaterThan(0);
+    await paint("a.png", 2);
+    expect(await take({ m3: s3Body("a.png") })).toEqual([]);
+    expect(await idsOf(store, "lines")).toEqual([]);
+    expect(await idsOf(store, "words")).toEqual([]);
+    expect((await idsOf(store, "images")).length).toBe(1);
   });
 
   it("F18 the test event and names of no pictures are done; what is no S3 event fails alone", async () => {

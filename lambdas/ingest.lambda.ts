@@ -147,6 +147,7 @@ class IngestContainer {
     // A registration that hangs may still end well, after our answer: then its message does nothing.
     const isWell = await Promise.race([work, deadline.lastCall.then(() => false)]);
     signal.removeEventListener("abort", end);
+    this.#targets = session.targets;
     if (isWell && !signal.aborted) return;
     this.#pool = undefined;
     this.#targets = undefined;

@@ -37,20 +37,28 @@ const A = fileOf("a.png");
 const put = (key: string, byte: number, metadata: Readonly<Record<string, string>> = {}) =>
   bucket.put(key, new Uint8Array([byte]), metadata);
 
-/** Makes of a picture one record that tells its first byte; `during` happens while it does. */
+/** Makes of a picture a record in `lines` and one in `images` that tell its first byte; `during` happens while it does. */
 function poolThat(during: () => unknown): ExtractPool & { readonly taken: number } {
   let taken = 0;
   return {
     get taken() {
       return taken;
     },
-    async extract({ uri, bytes, metadata, imageEmbedder }) {
+    async extract({ uri, bytes, metadata, pipeline, textEmbedder, imageEmbedder }) {
       taken += 1;
       await during();
-      const vectors = new Float32Array(imageEmbedder.dimension).fill(0.5);
-      const document = `byte ${bytes[0]}`;
-      const records = [{ id: `${uri}#image`, parent: uri, document, metadata }];
-      return { lines: NOTHING, words: NOTHING, images: { records, vectors }, warnings: [] };
+      const one = (what: string, { dimension }: { readonly dimension: number }) => {
+        const records = [
+          { id: `${uri}#${what}`, parent: uri, document: `byte ${bytes[0]}`, metadata },
+        ];
+        return { records, vectors: new Float32Array(dimension).fill(0.5) };
+      };
+      return {
+        lines: pipeline === "image" ? NOTHING : one("line-0001", textEmbedder),
+        words: NOTHING,
+        images: pipeline === "text" ? NOTHING : one("image", imageEmbedder),
+        warnings: [],
+      };
     },
     async [Symbol.asyncDispose]() {},
   };
@@ -65,11 +73,11 @@ interface Session extends AsyncDisposable {
 }
 
 /** As one process has it, with `during` while each picture is extracted. */
-function openSession(during: () => unknown = () => {}): Session {
+function openSession(during: () => unknown = () => {}, into = targets): Session {
   const pool = poolThat(during);
   const outcomes: SourceOutcome[] = [];
   const sources = createImageSources(createS3Source(async () => bucket));
-  const session = new IngestSession(ports(), targets, sources, {
+  const session = new IngestSession(ports(), into, sources, {
     workers: 1,
     pool,
     retryFailed: false,
@@ -88,8 +96,8 @@ function openSession(during: () => unknown = () => {}): Session {
 }
 
 /** What another process makes of an event, from beginning to end. */
-async function elsewhere(file = A): Promise<readonly string[]> {
-  await using session = openSession();
+async function elsewhere(file = A, into = targets): Promise<readonly string[]> {
+  await using session = openSession(() => {}, into);
   await session.take(file);
   await session.flush();
   return session.told;
@@ -105,8 +113,8 @@ function once(action: () => unknown): () => unknown {
   };
 }
 
-const documents = async () =>
-  (await recordsOf(temporary.store, "images")).map(({ document }) => document);
+const documents = async (collection = "images") =>
+  (await recordsOf(temporary.store, collection)).map(({ document }) => document);
 
 describe("IngestSession", () => {
   it("F16 a picture that goes while it is extracted is deleted, though its event found nothing to do", async () => {
@@ -248,6 +256,40 @@ describe("IngestSession", () => {
     await session.flush();
     expect(session.told).toEqual(["ingested", "deleted"]);
     expect(await documents()).toEqual(["byte 2"]);
+  });
+
+  it("a collection made since the targets were opened keeps no old records of a picture", async () => {
+    await using session = openSession(); // of "images" alone
+    const auto = await openTargets(ports(), { pipeline: "auto" }, { create: true });
+    for (const n of [1, 2, 3]) {
+      put(`p-${n}.png`, n);
+      await elsewhere(fileOf(`p-${n}.png`), auto);
+    }
+    put("p-1.png", 11);
+    bucket.objects.delete("p-2.png");
+    // Side by side, with one that has records nowhere else.
+    put("p-4.png", 4);
+    await Promise.all([1, 2, 4].map((n) => session.take(fileOf(`p-${n}.png`))));
+    await session.flush();
+    expect(session.told.toSorted()).toEqual(["deleted", "ingested", "ingested"]);
+    expect(await documents("lines")).toEqual(["byte 3"]);
+    expect(await documents()).toEqual(["byte 11", "byte 3", "byte 4"]);
+    const guard = await ports().log.readGuard({ uri: "s3://b/p-1.png", family: "images" });
+    expect(guard?.runs.map(({ collection }) => collection)).toEqual(["lines", "images"]);
+  });
+
+  it("a collection of its pipeline that was made anew meanwhile ends it", async () => {
+    const { identity } = await temporary.store.collection("images");
+    const before = new Map([["images", { ...identity, storeId: "0123456789abcdef" }]] as const);
+    await using session = openSession(() => {}, { ...targets, collections: before });
+    put("a.png", 1);
+    await elsewhere();
+    put("a.png", 2);
+    await expect(session.take()).rejects.toMatchObject({
+      kind: "conflict",
+      message: expect.stringContaining("start it again"),
+    });
+    expect(await documents()).toEqual(["byte 1"]);
   });
 
   it("sees that a file or its sidecar changed while it was extracted, in the same moment and size too", async () => {

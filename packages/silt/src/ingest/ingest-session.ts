@@ -8,8 +8,13 @@
 import { type Guard, isSiltError, type Ports, type RegisteredRun } from "@silt/core";
 import { createExtractPool, type ExtractPool } from "./extract-pool.ts";
 import type { ImageFile, ImageSource } from "./image-source.ts";
-import type { IngestTargets } from "./open-targets.ts";
-import { type PrepareContext, prepareSource } from "./prepare-source.ts";
+import { collectionsSince, type IngestTargets } from "./open-targets.ts";
+import {
+  type PrepareContext,
+  type PreparedSource,
+  type PrepareOptions,
+  prepareSource,
+} from "./prepare-source.ts";
 import { countItems, registerChanges, TRANSACTION_ITEMS_MAX } from "./register-changes.ts";
 import { createRunStandings } from "./run-standing.ts";
 import { countRecords, type SourceChange } from "./source-change.ts";
@@ -43,7 +48,7 @@ interface Gathered {
 
 export class IngestSession implements AsyncDisposable {
   readonly #ports: Ports;
-  readonly #targets: IngestTargets;
+  #targets: IngestTargets;
   readonly #options: SessionOptions;
   readonly #pool: ExtractPool;
   readonly #context: PrepareContext;
@@ -72,6 +77,11 @@ export class IngestSession implements AsyncDisposable {
     };
   }
 
+  /** Those given, and collections that others made since and that sources have records in. */
+  get targets(): IngestTargets {
+    return this.#targets;
+  }
+
   /**
    * Takes one source up; returns when it is gathered or done. Throws what ends the ingest, also what
    * the registration of an earlier batch failed with.
@@ -85,7 +95,7 @@ export class IngestSession implements AsyncDisposable {
     this.#inHand.set(file.uri, Promise.withResolvers());
     let isGathered = false;
     try {
-      const prepared = await prepareSource(this.#context, file, options);
+      const prepared = await this.#prepare(file, options);
       if (prepared.prepared === "outcome") {
         this.#options.onOutcome(prepared.outcome);
         return;
@@ -96,6 +106,20 @@ export class IngestSession implements AsyncDisposable {
       if (!isGathered) this.#letGo(file);
     }
     if (this.#isFull()) await this.flush();
+  }
+
+  async #prepare(file: ImageFile, options: PrepareOptions): Promise<PreparedSource> {
+    const prepared = await prepareSource(this.#context, file, options);
+    if (prepared.prepared === "outcome") return prepared;
+    const { guard } = prepared.change;
+    const { standings } = this.#context;
+    const since = await collectionsSince(this.#ports, this.#targets, { guard, standings });
+    if (since !== undefined) {
+      // Added, for another source may have found one meanwhile that was not there at our look.
+      const collections = new Map([...this.#targets.collections, ...since]);
+      this.#targets = { ...this.#targets, collections };
+    }
+    return prepared;
   }
 
   /** Registers what was gathered. */
@@ -211,7 +235,7 @@ export class IngestSession implements AsyncDisposable {
     for (let attempt = 1; attempt <= ALONE_ATTEMPTS_MAX; attempt++) {
       // What nobody knew before is only undone: who was told that it went found nothing to delete.
       mayDelete ||= registered !== undefined && !isKnown(registered.guard);
-      const prepared = await prepareSource(this.#context, file, { mayDelete, earlier });
+      const prepared = await this.#prepare(file, { mayDelete, earlier });
       if (prepared.prepared === "outcome") {
         this.#options.onOutcome(concluded(prepared.outcome, registered));
         return;

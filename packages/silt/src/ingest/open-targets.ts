@@ -2,6 +2,7 @@
 import {
   type CollectionIdentity,
   ensureCollection,
+  type Guard,
   openCollection,
   type Ports,
   SiltError,
@@ -13,6 +14,7 @@ import {
   pipelineId,
 } from "@silt/embed";
 import type { IngestOptions } from "./ingest-report.ts";
+import type { RunStandings } from "./run-standing.ts";
 
 export const IMAGE_COLLECTIONS = ["lines", "words", "images"] as const;
 export type ImageCollection = (typeof IMAGE_COLLECTIONS)[number];
@@ -45,11 +47,7 @@ export async function openTargets(
   { create }: { readonly create: boolean },
 ): Promise<IngestTargets> {
   const { pipeline = "auto" } = options;
-  const collections = new Map<ImageCollection, CollectionIdentity>();
-  for (const name of IMAGE_COLLECTIONS) {
-    const opened = await openCollection(ports, name);
-    if (opened !== undefined) collections.set(name, opened.identity);
-  }
+  const collections = await openExisting(ports);
   const wanted = collectionsOf(pipeline);
   const embedderOf = async (names: readonly ImageCollection[], asked: string | undefined) => {
     const existing = names.flatMap((name) =>
@@ -72,6 +70,45 @@ export async function openTargets(
     imageEmbedder,
     collections,
   };
+}
+
+/**
+ * The collections as they are now, when the guard's records lie in one that was made since the targets
+ * were opened: what lies there would be forgotten with the guard. Undefined when the targets have them
+ * all. Throws `conflict` when one that the pipeline fills was made anew.
+ */
+export async function collectionsSince(
+  ports: Ports,
+  targets: IngestTargets,
+  { guard, standings }: { readonly guard: Guard | undefined; readonly standings: RunStandings },
+): Promise<IngestTargets["collections"] | undefined> {
+  const known = new Set(targets.collections.values().map(({ storeId }) => storeId));
+  for (const run of guard?.runs ?? []) {
+    if (known.has(run.storeId) || (await standings.of(run)).standing === "gone") continue;
+    const collections = await openExisting(ports);
+    for (const name of collectionsOf(targets.pipeline)) {
+      const before = targets.collections.get(name)?.storeId;
+      if (before !== undefined && before !== collections.get(name)?.storeId) throw madeAnew(name);
+    }
+    return collections;
+  }
+  return undefined;
+}
+
+function madeAnew(name: string): SiltError {
+  return new SiltError(
+    "conflict",
+    `Cannot ingest into collection "${name}": it was deleted or made anew since this ingest began; start it again`,
+  );
+}
+
+async function openExisting(ports: Ports): Promise<Map<ImageCollection, CollectionIdentity>> {
+  const collections = new Map<ImageCollection, CollectionIdentity>();
+  for (const name of IMAGE_COLLECTIONS) {
+    const opened = await openCollection(ports, name);
+    if (opened !== undefined) collections.set(name, opened.identity);
+  }
+  return collections;
 }
 
 /** The embedder of the collections that exist, else the one asked for, else the default. */
