@@ -146,6 +146,29 @@ describe("the ingest function", () => {
     expect((await idsOf(store, "images")).length).toBe(1);
   });
 
+  it("a change of what a newer Silt has ingested comes again, until that takes it", async () => {
+    await paint("a.png", 1);
+    await paint("b.png", 2);
+    const bodies = { m1: s3Body("a.png"), m2: s3Body("b.png"), m3: s3Body("c.png") };
+    await take(bodies);
+    const guards = [await guardOf("a.png"), await guardOf("b.png")].flatMap((guard) => guard ?? []);
+    const newer = guards.map(({ pipelineId, ...guard }) => ({
+      ...guard,
+      rev: 2,
+      pipelineId: pipelineId.replace(/^silt-image-\d+/, "silt-image-99"),
+    }));
+    const updates = newer.map((next) => ({ expectedRev: 1, next }));
+    await store.context.ports.log.commit({ appends: [], guards: updates });
+    expect(await take(bodies)).toEqual([]);
+    await paint("a.png", 3);
+    bucket.objects.delete("b.png");
+    expect(await take(bodies)).toEqual(["m1", "m2"]);
+    expect([await guardOf("a.png"), await guardOf("b.png")]).toEqual(newer);
+    const reason = expect.stringContaining("a newer Silt has ingested it");
+    const lines = wiring.lines.filter(({ level }) => level === "error");
+    expect(lines).toMatchObject([{ fields: { reason } }, { fields: { reason } }]);
+  });
+
   it("F18 the test event and names of no pictures are done; what is no S3 event fails alone", async () => {
     await paint("a.png", 1);
     const testEvent = {

@@ -49,10 +49,18 @@ describe("judgeSource()", () => {
     });
   });
 
-  it("an older generation does nothing against a newer one, a newer one does", () => {
-    const older = "silt-image-1;pipeline=auto";
-    expect(verdictOf({ pipelineId: older, digest: B })).toEqual({ verdict: "unchanged" });
-    expect(verdictOf({ pipelineId: older, digest: null })).toEqual({ verdict: "nothing" });
+  it("an older generation changes nothing of a newer one, and takes no change for done; a newer one does", () => {
+    const pipelineId = "silt-image-1;pipeline=auto";
+    const outdated = { verdict: "outdated" };
+    expect(verdictOf({ pipelineId, digest: B })).toEqual(outdated);
+    expect(verdictOf({ pipelineId, digest: null })).toEqual(outdated);
+    expect(verdictOf({ pipelineId, runsStand: false })).toEqual(outdated);
+    const guard = failedOn(B);
+    expect(verdictOf({ pipelineId, guard, digest: B, retryFailed: true })).toEqual(outdated);
+    expect(verdictOf({ pipelineId })).toEqual({ verdict: "unchanged" });
+    expect(verdictOf({ pipelineId, guard, digest: B }).verdict).toBe("failed-before");
+    const deleted = guardOf({ sourceDigest: null });
+    expect(verdictOf({ pipelineId, guard: deleted, digest: null })).toEqual({ verdict: "nothing" });
     const newer = "silt-image-10;pipeline=auto";
     expect(verdictOf({ pipelineId: newer })).toEqual({ verdict: "extract", why: "changed" });
   });

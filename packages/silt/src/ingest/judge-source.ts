@@ -8,6 +8,8 @@ export type SourceJudgement =
   | { readonly verdict: "extract"; readonly why: "new" | "changed" }
   /** It is gone, and its records must go. */
   | { readonly verdict: "delete" }
+  /** Something would have to be done, but a newer generation of the pipeline has taken it. */
+  | { readonly verdict: "outdated" }
   /** It is gone, and nothing is known of it. */
   | { readonly verdict: "nothing" };
 
@@ -23,12 +25,24 @@ export interface SourceFacts {
 
 /**
  * Pure: an upload event carries only a name; what is to be done follows from guard and source. An
- * older generation of the pipeline does nothing against a newer one.
+ * older generation of the pipeline changes nothing of a newer one, and takes no change for done.
  */
 export function judgeSource(facts: SourceFacts): SourceJudgement {
-  const { guard, digest, pipelineId, runsStand, retryFailed } = facts;
+  const { guard, pipelineId } = facts;
   const isOlder = guard !== undefined && generationOf(guard.pipelineId) > generationOf(pipelineId);
-  if (isOlder) return { verdict: digest === null ? "nothing" : "unchanged" };
+  if (!isOlder) return judge(facts);
+  const newer = judge({ ...facts, pipelineId: guard.pipelineId });
+  const isToDo = newer.verdict === "extract" || newer.verdict === "delete";
+  return isToDo ? { verdict: "outdated" } : newer;
+}
+
+function judge({
+  guard,
+  digest,
+  pipelineId,
+  runsStand,
+  retryFailed,
+}: SourceFacts): SourceJudgement {
   if (digest === null) {
     const known = guard !== undefined && (guard.sourceDigest !== null || guard.failure !== null);
     if (known || (guard !== undefined && !runsStand)) return { verdict: "delete" };

@@ -1,10 +1,10 @@
 /** A dry run: every picture is looked at, nothing is read by OCR and nothing is written. */
 import type { Ports } from "@silt/core";
-import type { ImageRoot, ImageSource } from "./image-source.ts";
+import type { ImageFile, ImageRoot, ImageSource } from "./image-source.ts";
 import type { IngestOptions, IngestReport, PlannedSource } from "./ingest-report.ts";
 import type { IngestTally } from "./ingest-tally.ts";
 import type { IngestTargets } from "./open-targets.ts";
-import { lookAt } from "./prepare-source.ts";
+import { type LookedAt, lookAt, outdatedReason } from "./prepare-source.ts";
 import { goneSources } from "./prune-sources.ts";
 import { createRunStandings } from "./run-standing.ts";
 
@@ -29,12 +29,13 @@ export async function planIngest(
     const source = file.uri;
     if (seen.has(source)) continue;
     seen.add(source);
-    const { read, judgement } = await lookAt(context, file);
+    const looked = await lookAt(context, file);
+    const { judgement } = looked;
+    const reason = failureOf(file, looked);
     if (judgement?.verdict === "extract") {
       plan.push({ source, action: judgement.why });
-    } else if (judgement?.verdict === "failed-before" || read.outcome === "denied") {
-      const reason = judgement?.verdict === "failed-before" ? judgement.reason : "";
-      tally.add({ source, outcome: "failed", reason: reason || deniedReason(read) });
+    } else if (reason !== undefined) {
+      tally.add({ source, outcome: "failed", reason });
       plan.push({ source, action: "failed" });
     } else if (judgement?.verdict === "unchanged") {
       tally.add({ source, outcome: "unchanged" });
@@ -48,6 +49,10 @@ export async function planIngest(
   return { ...tally.report(), total: plan.filter(({ action }) => action !== "gone").length, plan };
 }
 
-function deniedReason(read: Awaited<ReturnType<typeof lookAt>>["read"]): string {
-  return read.outcome === "denied" ? read.reason : "";
+/** Why nothing would be done about a picture that is not as it should be. */
+function failureOf(file: ImageFile, { guard, read, judgement }: LookedAt): string | undefined {
+  if (read.outcome === "denied") return read.reason;
+  if (judgement?.verdict === "failed-before") return judgement.reason;
+  const isOutdated = judgement?.verdict === "outdated" && read.outcome !== "gone";
+  return isOutdated ? outdatedReason(file, guard) : undefined;
 }

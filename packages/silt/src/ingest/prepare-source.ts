@@ -64,6 +64,12 @@ export async function lookAt(
   return { guard, read, judgement };
 }
 
+/** Why a picture of which the guard is newer than this pipeline stays as it is. */
+export function outdatedReason({ uri }: ImageFile, guard: Guard | undefined): string {
+  const by = `pipeline "${guard?.pipelineId}"`;
+  return `Cannot ingest "${uri}": a newer Silt has ingested it (${by}); upgrade this one`;
+}
+
 /** What has to be done about a source. Throws only for what is not the picture's own fault. */
 export async function prepareSource(
   context: PrepareContext,
@@ -81,6 +87,11 @@ export async function prepareSource(
       return settled({ source, outcome: "unchanged" });
     case "failed-before":
       return settled({ source, outcome: "failed", reason: judgement.reason });
+    case "outdated": {
+      if (read.outcome === "gone" && !options.mayDelete) break;
+      const reason = outdatedReason(file, guard);
+      return settled({ source, outcome: "unsettled", reason });
+    }
     case "delete": {
       if (!options.mayDelete) break;
       const change = { change: "deleted", file, guard, stamp: GONE_STAMP } as const;
