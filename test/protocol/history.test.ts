@@ -157,7 +157,11 @@ describe("rollbackShard()", () => {
     void rollback(1, { ports: ports });
     await died.opened;
     const sweep = () =>
-      sweepShard(world.ports, world.shard, { hintAfterMs: 0, stuckAfterMs: Number.MAX_VALUE });
+      sweepShard(world.ports, world.shard, {
+        hintAfterMs: 0,
+        stuckAfterMs: Number.MAX_VALUE,
+        compaction: world.policy.compaction,
+      });
     expect(await sweep()).toMatchObject({ unpinned: [], hinted: true });
     expect(await items()).toMatchObject([{ version: 1, pins: [{ baseVersion: 3 }] }]);
     world.clock.jump(60_000);

@@ -38,7 +38,7 @@ import { appliedAfter, type MergeOutput, uploadVersion } from "./upload-version.
 
 export interface CompactOptions extends LeaseOptions {
   readonly onProgress?: (step: string, done: number, total: number) => void;
-  /** Flip even when nothing is pending: whatever was based on the current version can then only lose. */
+  /** Flip and change nothing, not even what is due: whatever was based on the current version can then only lose. */
   readonly fence?: boolean;
   /** What this pass may use; the free disk is looked at anyway. */
   readonly budget?: CompactionBudget | undefined;
@@ -106,9 +106,10 @@ async function compactUnderLease(attempt: Attempt): Promise<CompactReport> {
   if (state.appliedVersion < pointer.version) await raiseApplied(ports, shard, pointer);
   const nowMs = ports.clock.nowMs();
   const { excluding } = state.head;
-  const plan =
-    planCompaction(state.manifest, state.pending, policy.compaction, nowMs) ??
-    (excluding !== null || options.fence ? planFence(state) : undefined);
+  const due = options.fence
+    ? undefined
+    : planCompaction(state.manifest, state.pending, policy.compaction, nowMs);
+  const plan = due ?? (excluding !== null || options.fence ? planFence(state) : undefined);
   if (plan === undefined) return unchanged("nothing-to-do", pointer);
   return unlessOvertaken(ports.objects, shard, state.base, () => carryOut(attempt, state, plan));
 }
@@ -142,7 +143,8 @@ async function carryOut(
 }
 
 /**
- * A flip that changes nothing. `HEAD.excluding` was left by someone who died around an exclusion's
+ * A flip that changes nothing and costs a manifest, wherever it is made: a rewrite that is due is left to a
+ * compaction, which looks at its budget. `HEAD.excluding` was left by someone who died around an exclusion's
  * flip; once this one is committed, whatever that flip was based on is gone and it can only lose.
  */
 function planFence({ manifest }: ShardState): CompactionPlan {

@@ -114,10 +114,10 @@ function tombstoneShare(segments: readonly SegmentDescriptor[], runs: readonly R
   return tombstones / Math.max(1, rows);
 }
 
-/** True when a tombstone is so old that what it hides must really go now. */
-function isRewriteDue(
+/** True when a tombstone is so old that what it hides must really go now, whether runs are pending or not. */
+export function isRewriteDue(
   manifest: Pick<SnapshotManifest, "segments" | "excluded">,
-  policy: CompactionPolicy,
+  policy: Pick<CompactionPolicy, "tombstoneAgeMs">,
   nowMs: number,
 ): boolean {
   // What an open exclusion keeps in the oldest segment cannot be rewritten away.

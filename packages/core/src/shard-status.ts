@@ -1,7 +1,7 @@
 /** How a shard is doing, from its pointer, manifest and log. Reads only. */
-import type { Exclusion } from "./formats.ts";
+import type { Exclusion, Pointer, Run, SnapshotManifest } from "./formats.ts";
 import { isOpenExclusion } from "./plan-compaction.ts";
-import type { Ports, ShardRef } from "./ports.ts";
+import type { Head, Ports, ShardRef } from "./ports.ts";
 import { checkBelongTogether } from "./shard-state.ts";
 import { readCurrent } from "./snapshot-pointer.ts";
 
@@ -36,14 +36,31 @@ export async function readShardStatus(ports: Ports, shard: ShardRef): Promise<Sh
   const { pointer, manifest } = await readCurrent(ports.objects, shard);
   const head = await ports.log.readHead(shard);
   checkBelongTogether(shard, pointer, head, applied?.version ?? 0);
+  const [oldest] = await ports.log.readRuns(shard, { after: pointer.appliedThrough, limit: 1 });
+  return statusOf(shard, { pointer, manifest, head, oldest }, ports.clock.nowMs());
+}
+
+/** What a status is told from. */
+export interface SeenShard {
+  readonly pointer: Pointer;
+  readonly manifest: SnapshotManifest;
+  readonly head: Head;
+  /** The oldest pending run. */
+  readonly oldest: Run | undefined;
+}
+
+/** Pure: how a shard is doing, for those who have read it already. */
+export function statusOf(
+  { shard }: ShardRef,
+  { pointer, manifest, head, oldest }: SeenShard,
+  nowMs: number,
+): ShardStatus {
   const { version, commitId, appliedThrough, committedAt } = pointer;
-  const [oldest] = await ports.log.readRuns(shard, { after: appliedThrough, limit: 1 });
-  const nowMs = ports.clock.nowMs();
   const secondsSince = (iso: string) => Math.max(0, (nowMs - Date.parse(iso)) / 1000);
   const open = manifest.excluded.filter(isOpenExclusion);
   const rolledBack = manifest.excluded.filter(({ cause }) => cause === "rollback");
   return {
-    shard: shard.shard,
+    shard,
     version,
     commitId,
     appliedThrough,

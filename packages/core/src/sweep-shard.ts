@@ -1,28 +1,31 @@
 /**
  * What a schedule runs for each shard, so that nothing is forgotten: hints for pending runs that are too
- * old and for announced exclusions; `APPLIED` redone from the pointer; pins of rollbacks that are resolved;
- * and what is stuck, with the reason. Every step may be repeated at any time by anybody.
+ * old, for announced exclusions, and where nobody writes for tombstones that are due to go (F62); `APPLIED`
+ * redone from the pointer; pins of rollbacks that are resolved; and what is stuck, with the reason. Every
+ * step may be repeated at any time by anybody.
  */
 import { raiseApplied } from "./flip-version.ts";
-import type { Run } from "./formats.ts";
+import type { CompactionPolicy, Run } from "./formats.ts";
 import { readVersionItems } from "./history.ts";
-import type { Head, Lease, Ports, ShardRef } from "./ports.ts";
+import { isRewriteDue } from "./plan-compaction.ts";
+import type { Lease, Ports, ShardRef } from "./ports.ts";
 import { checkBelongTogether, checkChain } from "./shard-state.ts";
-import { readPointer } from "./snapshot-pointer.ts";
+import { type SeenShard, type ShardStatus, statusOf } from "./shard-status.ts";
+import { readCurrent } from "./snapshot-pointer.ts";
 
 export interface SweepOptions {
   /** Pending runs older than this are hinted at. */
   readonly hintAfterMs: number;
   /** Pending runs older than this are stuck. */
   readonly stuckAfterMs: number;
+  /** The collection's: by it a rewrite is due. */
+  readonly compaction: Pick<CompactionPolicy, "tombstoneAgeMs">;
 }
 
-export interface SweepReport {
+/** How the shard was doing, and what was done about it. */
+export interface SweepReport extends ShardStatus {
   readonly collection: string;
-  readonly shard: string;
-  readonly version: number;
-  readonly pending: number;
-  readonly oldestPendingSeconds: number | null;
+  /** A compaction is due: runs wait, an exclusion is announced, or deleted data must go. */
   readonly hinted: boolean;
   /** `APPLIED` was behind the pointer: whoever flipped last died before noting it. */
   readonly notedVersion: number | null;
@@ -41,7 +44,7 @@ export async function sweepShard(
   options: SweepOptions,
 ): Promise<SweepReport> {
   const applied = await ports.log.readApplied(shard);
-  const { pointer } = await readPointer(ports.objects, shard);
+  const { pointer, manifest } = await readCurrent(ports.objects, shard);
   const head = await ports.log.readHead(shard);
   checkBelongTogether(shard, pointer, head, applied?.version ?? 0);
   const page = { after: pointer.appliedThrough, limit: 1 };
@@ -50,15 +53,14 @@ export async function sweepShard(
   const notedVersion = (applied?.version ?? 0) < pointer.version ? pointer.version : null;
   if (notedVersion !== null) await raiseApplied(ports, shard, pointer);
   const ageMs = oldest === undefined ? null : ageOf(ports, oldest);
-  const hinted = await hintIfDue(ports, shard, head, ageMs, options);
+  const seen = { pointer, manifest, head, oldest };
+  const hinted = isHintDue(ports, seen, ageMs, options);
+  if (hinted) await ports.hints.send(shard);
   const lease = await ports.leases.read(shard);
   const isStuck = oldest !== undefined && ageMs !== null && ageMs > options.stuckAfterMs;
   return {
+    ...statusOf(shard, seen, ports.clock.nowMs()),
     collection: shard.collection,
-    shard: shard.shard,
-    version: pointer.version,
-    pending: head.sequence - pointer.appliedThrough,
-    oldestPendingSeconds: ageMs === null ? null : ageMs / 1000,
     hinted,
     notedVersion,
     unpinned: await unpinResolved(ports, shard, pointer.version),
@@ -70,16 +72,14 @@ export async function sweepShard(
 const ageOf = ({ clock }: Ports, { registeredAt }: Run): number =>
   Math.max(0, clock.nowMs() - Date.parse(registeredAt));
 
-async function hintIfDue(
-  ports: Ports,
-  shard: ShardRef,
-  { excluding }: Head,
+function isHintDue(
+  { clock }: Ports,
+  { manifest, head }: SeenShard,
   ageMs: number | null,
-  { hintAfterMs }: SweepOptions,
-): Promise<boolean> {
-  const isDue = (ageMs !== null && ageMs >= hintAfterMs) || excluding !== null;
-  if (isDue) await ports.hints.send(shard);
-  return isDue;
+  { hintAfterMs, compaction }: SweepOptions,
+): boolean {
+  const waits = ageMs !== null && ageMs >= hintAfterMs;
+  return waits || head.excluding !== null || isRewriteDue(manifest, compaction, clock.nowMs());
 }
 
 /** Any version after its base resolves a rollback: its flip was committed, or can only lose. */

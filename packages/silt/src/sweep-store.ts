@@ -30,6 +30,11 @@ export interface SweepReport {
   readonly version: number | null;
   readonly pending: number | null;
   readonly oldestPendingSeconds: number | null;
+  /** Runs that the version leaves out as poison and that did not come back. */
+  readonly excluded: number | null;
+  /** Null before the first flip, too. */
+  readonly secondsSinceFlip: number | null;
+  /** A compaction is due: runs wait, an exclusion is announced, or deleted data must go. */
   readonly hinted: boolean;
   /** `APPLIED` was behind the pointer: whoever flipped last died before noting it. */
   readonly notedVersion: number | null;
@@ -73,19 +78,15 @@ async function sweepOne(
   options: SweepOptions,
 ): Promise<SweepReport> {
   const { hintAfterMs = HINT_AFTER_MS, stuckAfterMs = STUCK_AFTER_MS, signal } = options;
-  const limits = { hintAfterMs, stuckAfterMs };
+  const limits = { hintAfterMs, stuckAfterMs, compaction: policy.compaction };
   try {
     const swept = await sweepShard(context.ports, shard, limits);
     if (options.compact !== true || !swept.hinted) return reportOf(swept, null);
     const compacted = await compactWhole(context, identity, policy, shard, { signal });
     // What the sweep has done is told; what waits and is stuck, as it is now.
-    const { pending, version, oldestPendingSeconds, lease, stuck } = await sweepShard(
-      context.ports,
-      shard,
-      limits,
-    );
-    const now = { version, pending, oldestPendingSeconds, lease, stuck };
-    return reportOf({ ...swept, ...now }, compacted);
+    const now = await sweepShard(context.ports, shard, limits);
+    const { hinted, notedVersion, unpinned } = swept;
+    return reportOf({ ...now, hinted, notedVersion, unpinned }, compacted);
   } catch (error) {
     return failedSweep(shard.collection, shard.shard, failureOf(error, signal));
   }
@@ -99,6 +100,8 @@ export function failedSweep(collection: string, shard: string | null, error: Fai
     version: null,
     pending: null,
     oldestPendingSeconds: null,
+    excluded: null,
+    secondsSinceFlip: null,
     hinted: false,
     notedVersion: null,
     unpinned: [],
@@ -109,8 +112,24 @@ export function failedSweep(collection: string, shard: string | null, error: Fai
   };
 }
 
-function reportOf({ lease, ...swept }: ShardSweep, compacted: CompactReport | null): SweepReport {
-  return { ...swept, lease: lease === undefined ? null : leaseOf(lease), compacted };
+function reportOf(swept: ShardSweep, compacted: CompactReport | null): SweepReport {
+  const { collection, shard, version, pending, oldestPendingSeconds, lease, stuck } = swept;
+  const { excluded, secondsSinceFlip, hinted, notedVersion, unpinned } = swept;
+  return {
+    collection,
+    shard,
+    version,
+    pending,
+    oldestPendingSeconds,
+    excluded,
+    secondsSinceFlip,
+    hinted,
+    notedVersion,
+    unpinned,
+    lease: lease === undefined ? null : leaseOf(lease),
+    stuck,
+    compacted,
+  };
 }
 
 const leaseOf = ({ holder, epoch, expiresAtMs }: Lease) => ({

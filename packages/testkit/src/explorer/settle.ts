@@ -42,7 +42,7 @@ export async function settle(
     return step.value();
   };
   const ports = worldPorts(vocabulary, SEED, perform);
-  const sweep = { hintAfterMs: 0, stuckAfterMs: 0 };
+  const sweep = { hintAfterMs: 0, stuckAfterMs: 0, compaction: policy.compaction };
   try {
     await compactAll(checker, ports, prepared, () => world);
     const head = checker.items.head(world, shard);

@@ -1,5 +1,5 @@
 /** The sweep of a schedule: hints for what waits too long, and what flips have left undone. */
-import { sweepShard } from "@silt/core";
+import { openCollection, type ShardRef, sweepShard } from "@silt/core";
 import type { Actor } from "../actor.ts";
 import type { Simulation } from "../simulation.ts";
 import { attempt } from "./operation.ts";
@@ -23,10 +23,15 @@ async function sweep(sim: Simulation, actor: Actor, pauseMsMax: number): Promise
   for (;;) {
     await ports.clock.sleep(random.int(pauseMs));
     for (const shard of sim.shards) {
-      await attempt(sim, actor, "sweep", () =>
-        sweepShard(ports, shard, { hintAfterMs: 5_000, stuckAfterMs: 3_600_000 }),
-      );
+      await attempt(sim, actor, "sweep", () => sweepOne(actor, shard));
     }
     pauseMs = Math.min(pauseMsMax, pauseMs * 2);
   }
+}
+
+async function sweepOne({ ports }: Actor, shard: ShardRef): Promise<void> {
+  const opened = await openCollection(ports, shard.collection);
+  if (opened === undefined) return;
+  const { compaction } = opened.policy;
+  await sweepShard(ports, shard, { hintAfterMs: 5_000, stuckAfterMs: 3_600_000, compaction });
 }
