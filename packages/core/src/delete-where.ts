@@ -1,4 +1,7 @@
-/** Deletes by a filter: decided on exactly one state of the log, registered only if it still is the state (rule 7). */
+/**
+ * Deletes by a filter: each shard is decided on exactly one state of its log, and registered only if it still is the
+ * state (rule 7). Shards are registered in groups, each in one transaction, as in any large write.
+ */
 import { shardRefs } from "./collection.ts";
 import { createDeltaBuffer } from "./delta-buffer.ts";
 import type { CollectionIdentity } from "./formats.ts";
@@ -7,7 +10,7 @@ import type { Head, Ports } from "./ports.ts";
 import type { RegisteredRun } from "./register-runs.ts";
 import { isStillCurrent, type OpenVersion, type VersionView } from "./shard-reader.ts";
 import { SiltError } from "./silt-error.ts";
-import { type ShardContent, writeDeltas } from "./write-deltas.ts";
+import { GROUP_RUNS_MAX, halfWritten, type ShardContent, writeDeltas } from "./write-deltas.ts";
 
 const DECISIONS_MAX = 10;
 /** A filter that deletes more asks for another tool. */
@@ -23,29 +26,54 @@ export interface DeleteScope<View extends VersionView<OpenVersion>> {
 
 /**
  * Deletes what matches now: resolved by a fresh read at a HEAD, registered only if that is still the
- * HEAD, else decided again. Throws `conflict` when others write faster, a bounded number of times.
+ * HEAD, else decided again. One transaction up to {@link GROUP_RUNS_MAX} shards in which something matches; of more,
+ * each group is one, and those whose HEADs moved are decided again alone. Throws `conflict` when others write
+ * faster, a bounded number of times. What is registered stands when the rest fails: the error's `details.runs`.
  */
 export async function deleteWhere<View extends VersionView<OpenVersion>>(
   ports: Ports,
   identity: CollectionIdentity,
   scope: DeleteScope<View>,
 ): Promise<readonly RegisteredRun[]> {
-  for (let attempt = 1; attempt <= DECISIONS_MAX; attempt++) {
-    const decided = await decide(ports, identity, scope);
-    if (decided === "overtaken") {
-      await ports.clock.sleep(ports.random.fraction() * 100 * attempt);
-      continue;
+  const done = new Map<string, RegisteredRun>();
+  try {
+    for (let attempt = 1; attempt <= DECISIONS_MAX; attempt++) {
+      const decided = await decide(ports, identity, scope, done);
+      if (decided === "overtaken") {
+        await ports.clock.sleep(ports.random.fraction() * 100 * attempt);
+        continue;
+      }
+      const before = done.size;
+      const isMoved = await registerGroups(ports, identity, decided, done);
+      if (!isMoved) return [...done.values()];
+      // Who gets on is not slower than others: at most as many times as there are groups.
+      if (done.size > before) attempt = 0;
+      await ports.clock.sleep(ports.random.fraction() * 20 * attempt);
     }
-    if (decided.contents.length === 0) return [];
-    const { contents, heads } = decided;
-    const written = await writeDeltas(ports, identity, contents, { heads });
-    if (written.outcome === "written") return written.runs;
-    await ports.clock.sleep(ports.random.fraction() * 20 * attempt);
+    throw new SiltError(
+      "conflict",
+      `Cannot delete by filter from "${identity.collection}": others wrote faster ${DECISIONS_MAX} times; try again`,
+    );
+  } catch (error) {
+    throw done.size === 0 ? error : halfWritten(identity, [...done.values()], error);
   }
-  throw new SiltError(
-    "conflict",
-    `Cannot delete by filter from "${identity.collection}": others wrote faster ${DECISIONS_MAX} times; try again`,
-  );
+}
+
+/** Registers what was decided, group by group, into `done`. True when a HEAD moved under one of them. */
+async function registerGroups(
+  ports: Ports,
+  identity: CollectionIdentity,
+  { contents, heads }: Decision,
+  done: Map<string, RegisteredRun>,
+): Promise<boolean> {
+  let isMoved = false;
+  for (let start = 0; start < contents.length; start += GROUP_RUNS_MAX) {
+    const group = contents.slice(start, start + GROUP_RUNS_MAX);
+    const written = await writeDeltas(ports, identity, group, { heads });
+    if (written.outcome === "head-moved") isMoved = true;
+    else for (const run of written.runs) done.set(run.shard, run);
+  }
+  return isMoved;
 }
 
 interface Decision {
@@ -57,9 +85,11 @@ async function decide<View extends VersionView<OpenVersion>>(
   ports: Ports,
   identity: CollectionIdentity,
   { views: open, matching }: DeleteScope<View>,
+  done: ReadonlyMap<string, RegisteredRun>,
 ): Promise<Decision | "overtaken"> {
-  const views = await open();
+  const opened = await open();
   try {
+    const views = opened.filter(({ shard }) => !done.has(shard));
     // An exclusion that is about to flip may bring back what a run to be excluded has hidden.
     if (views.some(({ head }) => head.excluding !== null)) return "overtaken";
     for (const ref of shardRefs(identity)) {
@@ -74,7 +104,7 @@ async function decide<View extends VersionView<OpenVersion>>(
     });
     return { contents, heads: new Map(heads) };
   } finally {
-    for (const view of views) view[Symbol.dispose]();
+    for (const view of opened) view[Symbol.dispose]();
   }
 }
 

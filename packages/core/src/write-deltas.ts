@@ -25,7 +25,7 @@ export interface WriteOptions {
   readonly source?: string | null;
   readonly retryOf?: number | null;
   readonly signal?: AbortSignal | undefined;
-  /** Register only on exactly these HEADs: then all contents go into one transaction. */
+  /** Register only on exactly these HEADs: then all contents, `GROUP_RUNS_MAX` at most, are one transaction. */
   readonly heads?: RegisterOptions["heads"];
   /** Called before a group is registered, with the run ids that it will have. */
   readonly onDrafts?: (drafts: readonly RunDraft[]) => Promise<void>;
@@ -38,7 +38,7 @@ export type WriteOutcome =
   | { readonly outcome: "head-moved" };
 
 /** Contents are registered together up to so many, and about so many bytes; three log items each. */
-const GROUP_RUNS_MAX = 32;
+export const GROUP_RUNS_MAX = 32;
 const GROUP_BYTES_MAX = 32 * 1024 * 1024;
 const PUBLISH_ATTEMPTS_MAX = 3;
 
@@ -54,6 +54,7 @@ export async function writeDeltas(
 ): Promise<WriteOutcome> {
   const written: RegisteredRun[] = [];
   const flush = async (group: readonly ShardContent[]) => {
+    assert(group.length <= GROUP_RUNS_MAX, `a group has at most ${GROUP_RUNS_MAX} contents`);
     options.signal?.throwIfAborted();
     const outcome = await writeGroup(ports, identity, group, options);
     if (outcome.outcome === "written") {
@@ -81,7 +82,8 @@ export async function writeDeltas(
   return { outcome: "written", runs: written };
 }
 
-function halfWritten(
+/** The failure of a write of which some groups are registered: they stand, and its `details.runs` name them. */
+export function halfWritten(
   identity: CollectionIdentity,
   runs: readonly RegisteredRun[],
   error: unknown,

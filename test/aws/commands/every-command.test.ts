@@ -91,6 +91,24 @@ describe("silt on S3", () => {
     expect(doctor.exitCode).toBe(0);
   });
 
+  it("delete --where reaches more shards than one transaction of the table takes", async () => {
+    const SHARDS = 64;
+    await silt("init", "wide", "--dimension", "2", "--shards", `${SHARDS}`);
+    const lines = Array.from({ length: 4 * SHARDS }, (_, n) =>
+      JSON.stringify({ id: `r-${n}`, embedding: [1, n], metadata: { old: n > 0 } }),
+    );
+    const { json } = await sandbox.silt(["put", "wide", "--json"], lines.join("\n"));
+    // Three items for each, of 100 that a transaction may have.
+    expect(json.runs.length).toBeGreaterThan(34);
+    const gone = await silt("delete", "wide", "--where", '{"old": true}', "--json");
+    expect(gone).toMatchObject({ exitCode: 0 });
+    const records = gone.json.runs.map(({ records }: { records: number }) => records);
+    expect(records.length).toBeGreaterThan(34);
+    expect(records.reduce((sum: number, each: number) => sum + each, 0)).toBe(4 * SHARDS - 1);
+    const left = await silt("get", "wide", "--fresh", "--json");
+    expect(left.json.records).toMatchObject([{ id: "r-0" }]);
+  });
+
   it("sweep applies what waits, with --compact", async () => {
     await put("a");
     const waiting = await silt("sweep", "--hint-after", "0s", "--json");
