@@ -1,5 +1,6 @@
-import { pointerKey, shardRefs } from "@silt/core";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { pointerKey, SiltError, shardRefs } from "@silt/core";
+import { createSeededRandom } from "@silt/testkit";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Store } from "../packages/silt/src/serverless.ts";
 import {
   type TemporaryStore,
@@ -14,7 +15,10 @@ beforeEach(async () => {
   temporary = await temporaryStore();
   store = temporary.store;
 });
-afterEach(() => temporary[Symbol.asyncDispose]());
+afterEach(async () => {
+  vi.useRealTimers();
+  await temporary[Symbol.asyncDispose]();
+});
 
 async function write(name: string, shards = 1): Promise<void> {
   const collection = await store.collection(name, { dimension: 3, shards });
@@ -103,6 +107,96 @@ describe("the sweep function", () => {
       deleted: 0,
     });
     expect(await collect()).toMatchObject({ collected: 1 });
+  });
+
+  it("F62 hints at an idle shard whose deleted data must go", async () => {
+    const notes = await store.collection("notes", { dimension: 3 });
+    await store.setPolicy("notes", ({ compaction, ...rest }) => ({
+      ...rest,
+      compaction: { ...compaction, smallBytes: 0, rewriteRatio: 100 },
+    }));
+    await notes.put(Array.from({ length: 10 }, (_, n) => ({ id: `r-${n}`, embedding: [n, 1, 1] })));
+    await store.compact();
+    await notes.delete({ id: "r-7" });
+    await store.compact();
+    expect(await sweepOf().sweep()).toMatchObject({ hinted: 0 });
+    expect(await sweepOf(8 * 24 * 3_600_000).sweep()).toMatchObject({ hinted: 1, stuck: 0 });
+  });
+
+  it("says how a shard is doing also when it cannot be repaired", async () => {
+    await write("notes");
+    const down = async () => {
+      throw new SiltError("unavailable", "Cannot send: the queue is down");
+    };
+    const wiring = testWiring(store);
+    const { clock, hints, ...rest } = store.context.ports;
+    const late = { ...clock, nowMs: () => clock.nowMs() + 120_000 };
+    const ports = async () => ({ ...rest, clock: late, hints: { ...hints, send: down } });
+    const answer = await createSweepHandler({ ...wiring, ports })({}, testContext());
+    expect(answer).toMatchObject({ shards: 1, hinted: 0 });
+    expect(wiring.values.get("PendingRuns")).toEqual([1]);
+    const warnings = wiring.lines.filter(({ level }) => level === "warn");
+    expect(warnings).toMatchObject([{ message: "Cannot send: the queue is down" }]);
+  });
+
+  it("one collection that takes all the time does not keep the others from the collector for ever", async () => {
+    for (const name of ["busy", "notes", "words"]) await write(name);
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const random = createSeededRandom(1);
+    const looked = new Set<string>();
+    const objects = {
+      ...store.context.ports.objects,
+      list(...[prefix, options]: Parameters<Store["context"]["ports"]["objects"]["list"]>) {
+        const [, name = ""] = prefix.split("/");
+        looked.add(name);
+        // Its time is up in the middle of it.
+        if (name === "busy") vi.advanceTimersByTime(60_000);
+        return store.context.ports.objects.list(prefix, options);
+      },
+    };
+    for (let round = 1; round <= 10; round++) {
+      const ports = async () => ({ ...store.context.ports, random, objects });
+      // A container that knows nothing of the one before.
+      const handle = createSweepHandler({ ...testWiring(store), ports });
+      const { collected } = await handle({ collect: true }, testContext());
+      expect(collected).toBeLessThan(3);
+    }
+    expect(looked).toEqual(new Set(["busy", "notes", "words"]));
+  });
+
+  it("at the end of its time it ends at once, and tells what it has collected", async () => {
+    await write("notes");
+    await store.setPolicy("notes", ({ retention, ...rest }) => ({
+      ...rest,
+      retention: { ...retention, versionsKept: 1, versionsKeptMs: 0, deltasKeptMs: 0, graceMs: 0 },
+    }));
+    for (let version = 1; version <= 3; version++) {
+      await store.compact("notes");
+      await write("notes");
+    }
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const { ports } = store.context;
+    const after: string[] = [];
+    let isUp = false;
+    const objects = {
+      ...ports.objects,
+      get(...[key, options]: Parameters<typeof ports.objects.get>) {
+        if (isUp) after.push(key);
+        return ports.objects.get(key, options);
+      },
+      async delete(key: string) {
+        await ports.objects.delete(key);
+        if (!key.includes("/plans/")) isUp = true;
+        if (isUp) vi.advanceTimersByTime(60_000);
+      },
+    };
+    const wiring = testWiring(store);
+    const handle = createSweepHandler({ ...wiring, ports: async () => ({ ...ports, objects }) });
+    const answer = await handle({ collect: true }, testContext());
+    expect(answer).toMatchObject({ collected: 0, deleted: 1 });
+    expect(after).toEqual([]);
+    const told = wiring.lines.find(({ message }) => message === "shard collected");
+    expect(told?.fields).toMatchObject({ collection: "notes", deleted: 1 });
   });
 
   it("collects only when its event asks for it", async () => {

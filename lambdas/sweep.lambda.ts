@@ -3,12 +3,14 @@
  *  1. repair what was forgotten, and hint at what waits
  *  2. say how every shard is doing, for the alarms
  *  3. asked by its event, collect what nothing needs, for as long as there is time
+ * Each time in another order, so that those that a lack of time leaves out are not always the same.
  * The invocation fails at the end when something is damaged.
  */
 import { listCollections, type Ports, SiltError } from "@silt/core";
 import { deadlineOf } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import { openEnvPorts } from "./open-env-ports.ts";
+import { shuffled } from "./sweep-order.ts";
 import { type SweepFailure, SweepRound } from "./sweep-round.ts";
 import { type Handle, lambda, once, type Wiring } from "./wiring.ts";
 
@@ -34,8 +36,6 @@ export interface SweepEvent {
 
 export function createSweepHandler(wiring: SweepWiring): Handle<SweepEvent | null, SweepAnswer> {
   const { logger, metrics } = wiring;
-  /** When this container last came through a collection, to begin with another if time is short. */
-  const collectedAtMs = new Map<string, number>();
   return async (event, context) => {
     const collect = event?.collect === true;
     using deadline = deadlineOf(context, wiring.env.marginMs);
@@ -43,19 +43,13 @@ export function createSweepHandler(wiring: SweepWiring): Handle<SweepEvent | nul
     const ports = await wiring.ports();
     const holder = `sweep/${context.awsRequestId}`;
     const round = new SweepRound({ ports, holder, signal, logger, metrics });
-    const names = await listCollections(ports);
+    const names = shuffled(await listCollections(ports), ports.random);
     const opened = await round.open(names);
     for (const each of opened) await round.repair(each);
     for (const each of opened) await round.measure(each);
     let collected = 0;
-    const lastAt = (storeId: string) => collectedAtMs.get(storeId) ?? 0;
-    // The one that waited longest comes first, so that none is always cut short.
-    const oldestFirst = opened.toSorted(
-      (a, b) => lastAt(a.identity.storeId) - lastAt(b.identity.storeId),
-    );
-    for (const each of collect ? oldestFirst : []) {
+    for (const each of collect ? opened : []) {
       if (signal.aborted || !(await round.collect(each))) break;
-      collectedAtMs.set(each.identity.storeId, ports.clock.nowMs());
       collected += 1;
     }
     const answer = { collections: names.length, ...round.counts, collected };

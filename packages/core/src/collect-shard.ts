@@ -40,6 +40,7 @@ export interface CollectOptions {
   readonly holder: string;
   /** False: a plan alone. */
   readonly delete: boolean;
+  /** Ends the pass: it throws, or, once it deletes, reports what it has deleted. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -64,7 +65,7 @@ export async function collectShard(
 ): Promise<CollectReport> {
   const { signal } = options;
   const earlier = await readPlans(ports, shard);
-  const before = await look(ports, shard);
+  const before = await look(ports, shard, signal);
   const candidates = await findCandidates(ports, shard, before.view, signal);
   const plan = await storePlan(ports, shard, candidates, earlier);
   const { graceMs } = before.policy.retention;
@@ -80,7 +81,7 @@ export async function collectShard(
   const work = { ports, shard, signal };
   const retired = await retireVersions(work, before.view, ripe);
   // Only what is seen after versions were given up counts: a rollback may have been faster (rule 2).
-  const { view } = await look(ports, shard);
+  const { view } = await look(ports, shard, signal);
   const done = await deleteRipe(work, view, ripe);
   return { ...report, ...done, retired, fenced };
 }
@@ -93,7 +94,8 @@ interface Look {
 }
 
 /** Policy, history and log at one moment, if they belong together; the policy is never older than the grace. */
-async function look(ports: Ports, shard: ShardRef): Promise<Look> {
+async function look(ports: Ports, shard: ShardRef, signal: AbortSignal | undefined): Promise<Look> {
+  signal?.throwIfAborted();
   const opened = await openCollection(ports, shard.collection);
   if (opened?.identity.storeId !== shard.storeId) {
     throw new SiltError(
@@ -103,7 +105,7 @@ async function look(ports: Ports, shard: ShardRef): Promise<Look> {
   }
   const { policy } = opened;
   const applied = await ports.log.readApplied(shard);
-  const history = await readHistory(ports, shard);
+  const history = await readHistory(ports, shard, { signal });
   const { pointer } = history.read;
   const head = await ports.log.readHead(shard);
   checkBelongTogether(shard, pointer, head, applied?.version ?? 0);
@@ -177,7 +179,8 @@ async function deleteRipe(
   const deleted: Candidate[] = [];
   let abandoned = 0;
   for (const candidate of ordered) {
-    signal?.throwIfAborted();
+    // What is deleted is told, whatever is left.
+    if (signal?.aborted) break;
     const verdict = await judgeAgain(work, view, listed, candidate);
     if (verdict === "keep") continue;
     if (verdict === "abandoned") abandoned += 1;

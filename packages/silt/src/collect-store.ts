@@ -59,6 +59,7 @@ export async function collectCollection(
     options.signal?.throwIfAborted();
     reports.push(await collectOne(context, identity, shard, options));
   }
+  options.signal?.throwIfAborted();
   return reports;
 }
 

@@ -33,18 +33,18 @@ afterEach(() => metered[Symbol.asyncDispose]());
 
 /** Of two collections of one shard each, with nothing to do. */
 const SWEEP: Budget = {
-  "dynamodb.GetItem": 14,
-  "dynamodb.Query": 6,
-  "s3.GetObject": 10,
+  "dynamodb.GetItem": 8,
+  "dynamodb.Query": 4,
+  "s3.GetObject": 8,
   "s3.HeadObject": 2,
   "s3.ListObjectsV2": 1, // however many collections there are
 };
 /** The sweep, and for each shard a plan in the place of the one before. */
 const SWEEP_AND_COLLECT: Budget = {
-  "dynamodb.GetItem": 28,
-  "dynamodb.Query": 18,
+  "dynamodb.GetItem": 22,
+  "dynamodb.Query": 16,
   "s3.DeleteObject": 2,
-  "s3.GetObject": 34,
+  "s3.GetObject": 32,
   "s3.HeadObject": 4,
   "s3.ListObjectsV2": 5,
   "s3.PutObject": 2,
