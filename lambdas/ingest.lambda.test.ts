@@ -245,6 +245,19 @@ describe("the ingest function", () => {
     expect(await idsOf(store, "images")).toEqual(["s3://uploads/a.png#image"]);
   });
 
+  it("F13 when the time is up it ends what it reads", async () => {
+    let isEnded = false;
+    bucket.read = (_, { signal }) =>
+      new Promise((_, reject) => {
+        signal?.addEventListener("abort", () => {
+          isEnded = true;
+          reject(signal.reason);
+        });
+      });
+    expect(await take({ m1: s3Body("a.png") }, 20)).toEqual(["m1"]);
+    expect(isEnded).toBe(true);
+  });
+
   it("F13 when the time is up it answers what is left, and the next invocation works", async () => {
     for (let n = 0; n < 5; n++) await paint(`p-${n}.png`, n);
     const bodies = Object.fromEntries(

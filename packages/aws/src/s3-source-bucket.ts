@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { GetObjectCommand, type GetObjectCommandOutput, type S3Client } from "@aws-sdk/client-s3";
 import { type ListedObject, SiltError } from "@silt/core";
 import { awsError, hasName, isDenied, isNotLoggedIn, isTransient, meaningOf } from "./aws-error.ts";
-import { bodyOf } from "./s3-body.ts";
+import { bodyOf, stopBody } from "./s3-body.ts";
 import { askHead } from "./s3-head-key.ts";
 import { type ListPage, listBucket, wholeSeconds } from "./s3-list-objects.ts";
 
@@ -27,11 +27,10 @@ export type SourceObject =
       /** Another one for other bytes; it says nothing of the metadata. */
       readonly etag: string;
     }
-  /** Over `bytesMax`: hashed as it streamed by. */
+  /** Over `bytesMax`: nothing of it was read. */
   | {
       readonly outcome: "too-large";
       readonly size: number;
-      readonly sha256: string;
       readonly metadata: Readonly<Record<string, string>>;
       readonly etag: string;
     }
@@ -49,9 +48,15 @@ export type SourceHead =
   | { readonly outcome: "absent" }
   | SourceDenied;
 
+export interface SourceReadOptions {
+  readonly bytesMax: number;
+  /** Ends the read; its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** All throw `unavailable` when S3 fails or nobody is logged in, `invalid` when the bucket is missing. */
 export interface S3SourceBucket {
-  read(key: string, options: { readonly bytesMax: number }): Promise<SourceObject>;
+  read(key: string, options: SourceReadOptions): Promise<SourceObject>;
   head(key: string): Promise<SourceHead>;
   /** Keys under `prefix`, in the order of their bytes, after `after`, at most `limit`. */
   list(prefix: string, page: ListPage): Promise<readonly ListedObject[]>;
@@ -63,7 +68,7 @@ const BREAKS_MAX = 4;
 /** Sources in an existing bucket. */
 export function createS3SourceBucket(client: S3Client, bucket: string): S3SourceBucket {
   return {
-    read: (key, { bytesMax }) => readSource(client, bucket, key, bytesMax),
+    read: (key, options) => readSource(client, bucket, key, options),
     head: (key) => headSource(client, bucket, key),
     list: (prefix, page) => listBucket(client, bucket, prefix, page),
   };
@@ -86,20 +91,24 @@ async function readSource(
   client: S3Client,
   bucket: string,
   key: string,
-  bytesMax: number,
+  options: SourceReadOptions,
 ): Promise<SourceObject> {
   const name = `s3://${bucket}/${key}`;
+  const { signal } = options;
   for (let breaks = 0; ; breaks++) {
     let answer: GetObjectCommandOutput;
     try {
-      answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+      const get = new GetObjectCommand({ Bucket: bucket, Key: key });
+      answer = await client.send(get, signal && { abortSignal: signal });
     } catch (error) {
+      signal?.throwIfAborted();
       if (hasName(error, "NoSuchKey")) return { outcome: "absent" };
       return deniedOrThrow("read", name, error);
     }
     try {
-      return await takeBody(name, answer, bytesMax);
+      return await takeBody(name, answer, options);
     } catch (error) {
+      signal?.throwIfAborted();
       // The SDK tries again until an answer begins; where its body breaks it is up to us.
       if (breaks === BREAKS_MAX || !isTransient(error)) throw awsError("read", name, error);
     }
@@ -109,16 +118,22 @@ async function readSource(
 async function takeBody(
   name: string,
   answer: GetObjectCommandOutput,
-  bytesMax: number,
+  { bytesMax, signal }: SourceReadOptions,
 ): Promise<SourceObject> {
-  const size = answer.ContentLength ?? Number.POSITIVE_INFINITY;
+  using _body = stoppable(answer, signal);
+  const { ContentLength: size, Metadata: metadata = {} } = answer;
+  const etag = etagOf(name, answer);
+  if (size !== undefined && size > bytesMax) {
+    return { outcome: "too-large", size, metadata, etag };
+  }
   const hash = createHash("sha256");
   const chunks: Uint8Array[] = [];
   let read = 0;
   for await (const chunk of bodyOf(answer)) {
     hash.update(chunk);
     read += chunk.byteLength;
-    if (size <= bytesMax) chunks.push(chunk);
+    if (read > bytesMax) break;
+    chunks.push(chunk);
   }
   if (read !== size) {
     throw new SiltError(
@@ -127,10 +142,20 @@ async function takeBody(
     );
   }
   const sha256 = hash.digest("hex");
-  const { Metadata: metadata = {} } = answer;
-  const etag = etagOf(name, answer);
-  if (size > bytesMax) return { outcome: "too-large", size, sha256, metadata, etag };
   return { outcome: "found", bytes: Buffer.concat(chunks), metadata, sha256, etag };
+}
+
+/** A body that ends at the signal, and with whoever reads it: what is left of it never comes. */
+function stoppable(answer: GetObjectCommandOutput, signal: AbortSignal | undefined): Disposable {
+  const stop = () => stopBody(answer);
+  signal?.addEventListener("abort", stop, { once: true });
+  if (signal?.aborted) stop();
+  return {
+    [Symbol.dispose]() {
+      signal?.removeEventListener("abort", stop);
+      stop();
+    },
+  };
 }
 
 /** Without one, two contents of the same object could not be told apart. */

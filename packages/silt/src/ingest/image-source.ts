@@ -37,6 +37,7 @@ export type SourceRead =
   /** Nobody needs to look inside to know that it can't be ingested. */
   | {
       readonly outcome: "unfit";
+      /** The same as long as the source is; that of what is far too large to be read tells nothing else. */
       readonly digest: string;
       readonly stamp: string;
       readonly reason: string;
@@ -61,7 +62,8 @@ export interface ImageSource {
   openRoot(place: string): Promise<ImageRoot>;
   /** The pictures of these roots, in a stable order; one that several roots lead to may come again. */
   walk(roots: readonly ImageRoot[], options?: WalkOptions): AsyncIterable<ImageFile>;
-  read(uri: string): Promise<SourceRead>;
+  /** The signal ends what could take long; its reason is thrown. */
+  read(uri: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<SourceRead>;
   /**
    * A second look, as cheap as the source can: the stamp that a read would have now, of another content
    * never the same. Undefined when it may not be looked at.

@@ -9,7 +9,7 @@ export function createImageSources(s3: ImageSource): ImageSource {
   return {
     openRoot: (place) => of(place).openRoot(place),
     walk: (roots, options) => walkEach(roots, of, options),
-    read: async (uri) => of(uri).read(uri),
+    read: async (uri, options) => of(uri).read(uri, options),
     stampOf: async (uri) => of(uri).stampOf(uri),
     isGone: async (uri) => of(uri).isGone(uri),
     isOwn: (file) => of(file.uri).isOwn(file),

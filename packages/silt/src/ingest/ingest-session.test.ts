@@ -37,7 +37,7 @@ const A = fileOf("a.png");
 const put = (key: string, byte: number, metadata: Readonly<Record<string, string>> = {}) =>
   bucket.put(key, new Uint8Array([byte]), metadata);
 
-/** Makes of a picture a record in `lines` and one in `images` that tell its first byte; `during` happens while it does. */
+/** Makes of a picture records in `lines` and `images` that tell its first byte; `during` happens while it does. */
 function poolThat(during: () => unknown): ExtractPool & { readonly taken: number } {
   let taken = 0;
   return {

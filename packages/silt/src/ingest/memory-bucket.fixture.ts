@@ -35,13 +35,11 @@ export function memoryBucket(): MemoryBucket {
       if (denied.has(key)) return { outcome: "denied", reason: "access denied" };
       const found = objects.get(key);
       if (found === undefined) return { outcome: "absent" };
-      const sha256 = sha256Of(found.bytes);
+      const etag = etagOf(found.bytes);
       const size = found.bytes.byteLength;
       const { metadata } = found;
-      if (size > bytesMax) {
-        return { outcome: "too-large", size, sha256, metadata, etag: etagOf(found.bytes) };
-      }
-      return { outcome: "found", ...found, sha256, etag: etagOf(found.bytes) };
+      if (size > bytesMax) return { outcome: "too-large", size, metadata, etag };
+      return { outcome: "found", ...found, sha256: sha256Of(found.bytes), etag };
     },
     async head(key) {
       failIfTold(key);

@@ -21,7 +21,8 @@ export async function planIngest(
 ): Promise<IngestReport> {
   const { sources, roots, pruned, options, tally } = request;
   const { signal, retryFailed = false } = options;
-  const context = { ports, targets, sources, standings: createRunStandings(ports), retryFailed };
+  const standings = createRunStandings(ports);
+  const context = { ports, targets, sources, standings, retryFailed, signal };
   const onDenied = (folder: string, message: string) => tally.warn(folder, `left out: ${message}`);
   const plan: PlannedSource[] = [];
   const seen = new Set<string>();

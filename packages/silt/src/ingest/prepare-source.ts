@@ -47,12 +47,12 @@ export interface LookedAt {
 
 /** Reads the guard, then the source (in this order: a change between them moves the guard), and judges. */
 export async function lookAt(
-  context: Omit<PrepareContext, "pool" | "signal">,
+  context: Omit<PrepareContext, "pool">,
   file: ImageFile,
 ): Promise<LookedAt> {
-  const { ports, targets, sources, standings, retryFailed } = context;
+  const { ports, targets, sources, standings, retryFailed, signal } = context;
   const guard = await ports.log.readGuard({ uri: file.uri, family: IMAGE_FAMILY });
-  const read = await sources.read(file.uri);
+  const read = await sources.read(file.uri, { signal });
   if (read.outcome === "denied") return { guard, read, judgement: undefined };
   const judgement = judgeSource({
     guard,

@@ -84,6 +84,9 @@ describe("objects of S3 as sources", () => {
     expect(await ingest()).toMatchObject({ failed: 2 });
     expect(await ingest({ retryFailed: true })).toMatchObject({ failed: 2 });
     expect(await guardOf("s3://uploads/in/large.png")).toMatchObject({ rev: 2 });
+    bucket.put("in/large.png", new Uint8Array(IMAGE_BYTES_MAX + 1).fill(1));
+    expect(await ingest()).toMatchObject({ failed: 2 });
+    expect(await guardOf("s3://uploads/in/large.png")).toMatchObject({ rev: 3 });
   });
 
   it("what may not be read is never taken for gone", async () => {

@@ -14,7 +14,7 @@ import { digestOf, tooLargeReason } from "./read-source.ts";
 export interface SourceBucket {
   read(
     key: string,
-    options: { readonly bytesMax: number },
+    options: { readonly bytesMax: number; readonly signal?: AbortSignal | undefined },
   ): Promise<
     | {
         readonly outcome: "found";
@@ -28,7 +28,6 @@ export interface SourceBucket {
     | {
         readonly outcome: "too-large";
         readonly size: number;
-        readonly sha256: string;
         readonly metadata: Readonly<Record<string, string>>;
         readonly etag: string;
       }
@@ -84,9 +83,10 @@ export function createS3Source(openBucket: (name: string) => Promise<SourceBucke
         yield* walkRoot(bucket, root, options);
       }
     },
-    async read(uri) {
+    async read(uri, { signal } = {}) {
       const { bucket, key } = await locate(uri);
-      return readObject(bucket, uri, key);
+      const object = await bucket.read(key, { bytesMax: IMAGE_BYTES_MAX, signal });
+      return sourceReadOf(uri, object);
     },
     async stampOf(uri) {
       const { bucket, key } = await locate(uri);
@@ -152,8 +152,9 @@ async function* walkRoot(
   }
 }
 
-async function readObject(bucket: SourceBucket, uri: string, key: string): Promise<SourceRead> {
-  const read = await bucket.read(key, { bytesMax: IMAGE_BYTES_MAX });
+type SourceObject = Awaited<ReturnType<SourceBucket["read"]>>;
+
+function sourceReadOf(uri: string, read: SourceObject): SourceRead {
   switch (read.outcome) {
     case "absent":
       return { outcome: "gone" };
@@ -161,7 +162,8 @@ async function readObject(bucket: SourceBucket, uri: string, key: string): Promi
       return { outcome: "denied", reason: `Cannot read "${uri}": ${read.reason}` };
     case "too-large": {
       const reason = tooLargeReason("picture", read.size, IMAGE_BYTES_MAX);
-      return { outcome: "unfit", digest: read.sha256, stamp: stampOf(read), reason };
+      const stamp = stampOf(read);
+      return { outcome: "unfit", digest: digestUnread(read), stamp, reason };
     }
     case "found": {
       const sidecar = sidecarOf(uri, read.metadata);
@@ -169,6 +171,11 @@ async function readObject(bucket: SourceBucket, uri: string, key: string): Promi
       return { outcome: "read", digest, stamp: stampOf(read), bytes: read.bytes, sidecar };
     }
   }
+}
+
+/** Of an object that nobody reads: a hash as guards keep it, and of no picture's bytes. */
+function digestUnread({ etag, size }: { readonly etag: string; readonly size: number }): string {
+  return sha256Of(`unread object: ${canonicalJson({ etag, size })}`);
 }
 
 /** A copy of an object onto itself keeps its ETag and can bring other metadata. */
