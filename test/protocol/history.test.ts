@@ -212,3 +212,33 @@ describe("ShardReader", () => {
     }
   });
 });
+
+describe("readHistory()", () => {
+  /** Ports whose pointer is, so many times, the one of `old`. */
+  const withOldPointer = (old: Uint8Array, times: number): Ports => {
+    const { objects } = world.ports;
+    let left = times;
+    const get: typeof objects.get = async (key, options) => {
+      const found = await objects.get(key, options);
+      if (key !== pointerKey(world.shard) || left-- <= 0 || found.outcome !== "found") return found;
+      return { ...found, bytes: old };
+    };
+    return { ...world.ports, objects: { ...objects, get } };
+  };
+
+  it("reads the pointer again when later versions are pinned: those between would be missing", async () => {
+    const found = await world.ports.objects.get(pointerKey(world.shard), { bytesMax: 65_536 });
+    if (found.outcome !== "found") throw new Error("there is no pointer");
+    for (const id of ["d", "e", "f"]) {
+      await write(world, run([put(id)]));
+      await compact(world);
+    }
+    await pinVersion(world.ports, world.shard, 5, { owner: "audit", reason: "kept" });
+    const history = await readHistory(withOldPointer(found.bytes, 1), world.shard);
+    expect(history.versions.map(({ ref }) => ref.version)).toEqual([6, 5, 4, 3, 2, 1, 0]);
+    await expect(readHistory(withOldPointer(found.bytes, 100), world.shard)).rejects.toMatchObject({
+      kind: "unavailable",
+      message: /names version 3, and later/,
+    });
+  });
+});

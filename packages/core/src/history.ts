@@ -42,7 +42,8 @@ export const versionName = ({ version, commitId }: VersionKey): string => `${ver
 /**
  * Reads the whole history. The order matters: pointer, chain, items. Versions are retired oldest first,
  * so at the time when one in the middle of the chain was retired, each older one was retired or had an
- * item of its own: no version that could still be pinned is missing here. Throws `corrupt` when a
+ * item of its own: no version that could still be pinned is missing here. A pinned version beyond the
+ * pointer tells that the pointer was read long ago, and that others lie between. Throws `corrupt` when a
  * manifest is gone that nobody has given up, and what the signal says when it aborts.
  */
 export async function readHistory(
@@ -54,10 +55,20 @@ export async function readHistory(
     const read = await readPointer(ports.objects, shard);
     const chain = await walkChain(ports.objects, shard, read, signal);
     const items = await readVersionItems(ports, shard);
-    const history = await joinHistory(ports.objects, read, chain, items);
-    if ("versions" in history) return history;
-    // Somebody may have collected what we were reading: then the pointer or the items tell so.
+    const isOld = items.some(
+      ({ version, manifest, retired }) =>
+        version > read.pointer.version && manifest !== null && !retired,
+    );
+    const history = isOld ? undefined : await joinHistory(ports.objects, read, chain, items);
+    if (history !== undefined && "versions" in history) return history;
+    // Somebody may have flipped, or collected what we were reading: then the pointer or the items tell so.
     if (attempt < READS_MAX) continue;
+    if (history === undefined) {
+      throw new SiltError(
+        "unavailable",
+        `Cannot read the history of "${shardPartition(shard)}": its pointer names version ${read.pointer.version}, and later ones are pinned; try again, or run "silt verify"`,
+      );
+    }
     throw new SiltError(
       "corrupt",
       `Cannot read the history of "${shardPartition(shard)}": manifest "${history.missing}" is gone, but nobody has given its version up; run "silt verify"`,
@@ -79,13 +90,7 @@ export async function readVersionItems(
     });
     items.push(...page);
     if (page.length < ITEMS_PAGE) return items;
-    // Half a list would say of the newest that nobody has given them up.
-    if (items.length >= VERSIONS_MAX) {
-      throw new SiltError(
-        "unavailable",
-        `Cannot read the history of "${shardPartition(shard)}": it has more than ${VERSIONS_MAX} items; rebuild the collection`,
-      );
-    }
+    if (items.length >= VERSIONS_MAX) throw tooLong(shard);
   }
 }
 
@@ -113,8 +118,16 @@ async function walkChain(
     links.push({ ref: next, manifest: found });
     next = found.parent;
   }
+  if (next !== null) throw tooLong(shard);
   return { links, end: undefined };
 }
+
+/** Half of it would be taken for all. */
+const tooLong = (shard: ShardRef): SiltError =>
+  new SiltError(
+    "unavailable",
+    `Cannot read the history of "${shardPartition(shard)}": it has more than ${VERSIONS_MAX} versions; rebuild the collection`,
+  );
 
 /** The manifest of a version; undefined when it is gone. Throws `corrupt` when it is another one. */
 export async function loadVersion(
