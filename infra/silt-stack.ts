@@ -34,7 +34,7 @@ export interface SiltSettings {
   readonly memoryMb?: Partial<Record<FunctionName, number>>;
   /** Disk of a compaction: at most a third of it can be merged. Default 4,096. */
   readonly compactionDiskMb?: number;
-  /** Disk of a reader without shared cache, half of it for the segments that it answers from. Default 4,096. */
+  /** Disk of a reader without shared cache, half of it for segments and their vector files. Default 4,096. */
   readonly queryDiskMb?: number;
   /** How long hints are gathered before a compaction. Default 5. */
   readonly compactionWindowSeconds?: number;

@@ -40,12 +40,7 @@ export async function listBucket(
       found.push({ key: last, bytes: Size, modifiedAtMs: wholeSeconds(LastModified) });
     }
     if (!page.IsTruncated) break;
-    if (objects.length === 0) {
-      throw new SiltError(
-        "unavailable",
-        `Cannot list "${name}": a page is empty and says that there are more; try again`,
-      );
-    }
+    if (objects.length === 0) throw brokenPage(name);
   }
   return found;
 }
@@ -72,9 +67,17 @@ export async function listBucketFolders(
       names.push(decodeKey(Prefix).slice(prefix.length, -1));
     }
     token = page.NextContinuationToken;
+    if (page.IsTruncated === true && token === undefined) throw brokenPage(name);
   } while (token !== undefined);
   return names.sort();
 }
+
+/** Half a list would be taken for all of it. */
+const brokenPage = (name: string): SiltError =>
+  new SiltError(
+    "unavailable",
+    `Cannot list "${name}": a page says that there are more, and not where; try again`,
+  );
 
 /** HTTP dates have no fractions, so neither have those of lists: one object has one time. */
 export function wholeSeconds(date: Date | undefined): number {

@@ -28,7 +28,7 @@ export interface Layer {
   vectors(): LayerVectors;
 }
 
-/** A layer over an open segment; `loadVectors` gives its block with the rowid of each vector. */
+/** A layer over an open segment; `loadVectors` gives its block with the rowid of each vector, at each call. */
 export function segmentLayer(
   file: SegmentFile,
   loadVectors: () => { readonly block: VectorBlock; readonly rowids: ArrayLike<number> },
@@ -41,8 +41,8 @@ export function segmentLayer(
     page: (after, limit) => file.page(after, limit),
     hasMetadataKey: (key) => file.hasMetadataKey(key),
     vectors() {
-      if (loaded === undefined) {
-        const { block, rowids } = loadVectors();
+      const { block, rowids } = loadVectors();
+      if (loaded?.block !== block) {
         loaded = { block, rowAt: (index) => file.rowAt(rowids[index] as number) as PutRow };
       }
       return loaded;

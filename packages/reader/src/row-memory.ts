@@ -19,6 +19,8 @@ export interface RowMemory {
   readonly mode: RowMode;
   /** Bytes of WebAssembly memory held. */
   readonly bytes: number;
+  /** What all rows take in memory. */
+  readonly residentBytes: number;
   /** What {@link score} writes, by row. */
   readonly scores: Float32Array;
   /** Before the first {@link score}: squares of the rows' lengths. Then for the caller to set. */
@@ -45,6 +47,7 @@ interface Layout {
   readonly scalesAt: number;
   readonly rowsAt: number;
   readonly bytes: number;
+  readonly residentBytes: number;
 }
 
 /** The query comes first, then scores, scales and rows. */
@@ -64,7 +67,7 @@ function planLayout(dimension: number, count: number, memoryBytesMax: number): L
       `Cannot load vectors: the scores of ${count} rows take ${rowsAt} bytes, expected under 4 GiB`,
     );
   }
-  return { mode, stride, chunkRows, scoresAt, scalesAt, rowsAt, bytes };
+  return { mode, stride, chunkRows, scoresAt, scalesAt, rowsAt, bytes, residentBytes: whole };
 }
 
 /** Reads rows of `source` to an address, each padded to the stride. */
@@ -109,6 +112,7 @@ export function loadRows(source: VectorSource, memoryBytesMax: number): RowMemor
   return {
     mode,
     bytes: memory.buffer.byteLength,
+    residentBytes: Math.ceil(layout.residentBytes / WASM_PAGE_BYTES) * WASM_PAGE_BYTES,
     scores: new Float32Array(memory.buffer, scoresAt, count),
     scales: new Float32Array(memory.buffer, scalesAt, count),
     score(metric, components) {

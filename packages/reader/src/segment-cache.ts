@@ -120,7 +120,10 @@ export class SegmentCache {
     const path = this.#pathOf(sha256, "vectors");
     return unlessDenied(() => {
       const found = openVectorFile(path, { dimension, segmentSha256: sha256 }, options);
-      if (found.outcome === "opened") return found;
+      if (found.outcome === "opened") {
+        markUsed(path);
+        return found;
+      }
       if (found.outcome === "absent") return undefined;
       this.#logger.log("warn", "vector file put aside", { path, reason: found.reason });
       // Whatever lies there, for a folder would be in the way for good.

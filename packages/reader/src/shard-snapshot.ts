@@ -2,8 +2,8 @@
 import type { OpenVersion, Ports, SnapshotManifest, VectorField } from "@silt/core";
 import type { SegmentFile } from "@silt/segment";
 import { type Layer, segmentLayer } from "./layer.ts";
-import type { LoadedVectors, SegmentCache } from "./segment-cache.ts";
-import { MEMORY_BYTES_MAX_DEFAULT, type VectorBlockOptions } from "./vector-block.ts";
+import type { SegmentCache } from "./segment-cache.ts";
+import { SnapshotVectors } from "./snapshot-vectors.ts";
 import { VectorMemory } from "./vector-memory.ts";
 
 export interface ShardSnapshot extends OpenVersion {
@@ -29,41 +29,26 @@ export async function openSnapshot(
   options: SnapshotOptions,
 ): Promise<ShardSnapshot | undefined> {
   const field = manifest.vectors[0] as VectorField;
-  let bytesLeft = MEMORY_BYTES_MAX_DEFAULT;
-  const { memory = new VectorMemory() } = options;
+  const { cache, memory = new VectorMemory() } = options;
+  const vectors = new SnapshotVectors(cache, memory, field);
   const files: SegmentFile[] = [];
-  const disposers: (() => void)[] = [];
   const close = () => {
-    for (const dispose of disposers) dispose();
+    vectors[Symbol.dispose]();
     for (const file of files) file[Symbol.dispose]();
   };
   const layers: Layer[] = [];
-  const { cache } = options;
-  const loading = (): [number, VectorBlockOptions] => [
-    field.dimension,
-    { metric: field.metric, memoryBytesMax: Math.min(bytesLeft, memory.bytesLeft) },
-  ];
-  const take = (loaded: LoadedVectors) => {
-    bytesLeft -= Math.min(bytesLeft, loaded.block.bytes);
-    disposers.push(memory.take(loaded.block.bytes), () => loaded.block[Symbol.dispose]());
-    return loaded;
-  };
   try {
     for (const descriptor of manifest.segments) {
-      let early: LoadedVectors | undefined;
       const opened = await cache.open(ports.objects, descriptor, () => {
-        if (options.searches === true) early = cache.findVectors(descriptor, ...loading());
+        if (options.searches === true) vectors.find(descriptor);
       });
-      if (early !== undefined) take(early);
       if (opened.outcome === "absent") {
         close();
         return undefined;
       }
       const { file } = opened;
       files.push(file);
-      layers.push(
-        segmentLayer(file, () => early ?? take(cache.loadVectors(file, descriptor, ...loading()))),
-      );
+      layers.push(segmentLayer(file, () => vectors.load(file, descriptor)));
     }
   } catch (error) {
     close();

@@ -61,6 +61,11 @@ export class VectorBlock implements Disposable {
     return this.#rows.bytes;
   }
 
+  /** What it would hold with all rows in memory. */
+  get residentBytes(): number {
+    return this.#rows.residentBytes;
+  }
+
   /** float32 distances by row, not re-ranked. The view is valid until the next call. */
   distances(query: Float32Array): Float32Array {
     this.#shown ??= new Float32Array(this.count);
