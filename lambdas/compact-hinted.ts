@@ -33,7 +33,7 @@ export interface CompactedShard {
     | "gone"
     /** Work is left, and what was not flipped has changed nothing. */
     | "out-of-time"
-    /** Not even the oldest run alone fits; nothing was begun. */
+    /** Not even the oldest run alone fits, or what is due without a run; nothing was begun. */
     | "too-large"
     | "failed";
   readonly flips: number;
@@ -42,7 +42,7 @@ export interface CompactedShard {
   readonly version: number;
   readonly behind: number;
   readonly excluded: CompactReport["excluded"];
-  /** When it is too large. */
+  /** When it is too large, or a part of it was, which was put off. */
   readonly excess?: BudgetExcess;
   /** When it failed. */
   readonly error?: { readonly kind: SiltErrorKind; readonly message: string };
@@ -86,21 +86,30 @@ async function passAfterPass(
   const { signal } = deadline;
   let policy = given;
   let done = NOTHING;
+  /** What was put off, so that runs which fit need not wait for it. */
+  let putOff: BudgetExcess | undefined;
+  const ended = (): CompactedShard => {
+    if (putOff === undefined) return done;
+    const outcome = done.outcome === "nothing-to-do" ? "too-large" : done.outcome;
+    return { ...done, outcome, excess: putOff };
+  };
   for (let pass = 1; pass <= PASSES_MAX; pass++) {
     if (signal.aborted) return { ...done, outcome: "out-of-time" };
     const budget = { diskBytes, memoryBytes, timeMs: deadline.remainingMs() };
     try {
-      const report = await compactShard(ports, identity, policy, shard, { holder, signal, budget });
+      const options = { holder, signal, budget, defer: putOff !== undefined };
+      const report = await compactShard(ports, identity, policy, shard, options);
       done = add(done, report);
-      if (report.outcome !== "flipped" || report.behind === 0) return done;
+      if (report.outcome !== "flipped" || report.behind === 0) return ended();
     } catch (error) {
       const excess = excessOf(error);
       if (excess === undefined) {
         if (signal.aborted) return { ...done, outcome: "out-of-time", tried: true };
         return failed(done, error);
       }
+      if (excess.deferrable && !mayFitLater(excess, deadline)) putOff = excess;
       // Fewer runs at once need less of everything.
-      if (excess.runs > 1) policy = withRunsMax(policy, Math.floor(excess.runs / 2));
+      else if (excess.runs > 1) policy = withRunsMax(policy, Math.floor(excess.runs / 2));
       else if (mayFitLater(excess, deadline)) return { ...done, outcome: "out-of-time" };
       else return { ...done, outcome: "too-large", excess };
     }

@@ -1,5 +1,13 @@
 import { readdirSync } from "node:fs";
-import { type Hint, type Ports, SiltError, shardRefs } from "@silt/core";
+import {
+  type Hint,
+  type Ports,
+  readManifest,
+  readPointer,
+  SiltError,
+  shardRefs,
+  updatePolicy,
+} from "@silt/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Store } from "../packages/silt/src/serverless.ts";
 import {
@@ -34,6 +42,13 @@ async function write(from: number, to = from + 20): Promise<void> {
   await notes.put(
     Array.from({ length: to - from }, (_, n) => ({ id: `note-${from + n}`, embedding })),
   );
+}
+
+const DAY_MS = 24 * 3_600_000;
+
+async function manifestOf(shard: Hint) {
+  const { objects } = store.context.ports;
+  return readManifest(objects, (await readPointer(objects, shard)).pointer);
 }
 
 const bodyOf = (hint: Hint) => JSON.stringify(hint);
@@ -219,6 +234,34 @@ describe("the compact function", () => {
       { outcome: "flipped" },
       { outcome: "flipped" },
     ]);
+  });
+
+  it("I8 runs that fit are applied, whatever rewrite is due and does not", async () => {
+    const { ports } = store.context;
+    await updatePolicy(ports, "notes", (policy) => ({
+      ...policy,
+      compaction: { ...policy.compaction, smallBytes: 0 },
+    }));
+    const notes = await store.collection("notes");
+    await write(0, 4_000);
+    await store.compact("notes");
+    await notes.delete({ id: "note-1" });
+    await store.compact("notes");
+    const later = { ...ports.clock, nowMs: () => ports.clock.nowMs() + 8 * DAY_MS };
+    await write(4_000);
+    const [segment] = (await manifestOf(shards[0] as Hint)).segments;
+    // Room for the runs and the small segment, not for the large one.
+    const env = { diskBytes: 16 * 1024 * 1024 + 2 * (segment?.object.bytes ?? 0) };
+    const { compact, wiring } = functionWith({ ports: () => ({ clock: later }), env });
+    const message = { m0: bodyOf(shards[0] as Hint) };
+    expect(await compact(message)).toEqual([]);
+    expect(await pending()).toEqual([0, 1]);
+    expect(messages(wiring)).toEqual(["compaction does not fit", "shard flipped"]);
+    expect(wiring.values.get("CompactionTooLarge")).toEqual([1]);
+    // Idle, the rewrite is still due, and somebody must hear of it.
+    expect(await compact(message)).toEqual([]);
+    expect(messages(wiring).slice(2)).toEqual(["compaction does not fit"]);
+    expect(wiring.values.get("CompactionTooLarge")).toEqual([1, 1]);
   });
 
   it("I8 takes fewer runs at once where all of them together do not fit", async () => {

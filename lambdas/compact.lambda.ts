@@ -94,7 +94,7 @@ function tell({ logger, metrics }: CompactWiring, hint: Hint, compacted: Compact
     metrics.count("CompactionTooLarge", 1);
     const advice = `"silt compact ${collection}" does it from a machine with more`;
     logger.log("error", "compaction does not fit", { ...where, ...excess, advice });
-    return;
+    if (outcome === "too-large") return;
   }
   if (error !== undefined) {
     logger.log("error", error.message, { ...where, kind: error.kind });

@@ -18,7 +18,12 @@ import type { DropRule } from "./fold.ts";
 import type { CollectionIdentity, Exclusion, Pointer, Policy } from "./formats.ts";
 import { nextExclusions } from "./next-exclusions.ts";
 import { shardPartition } from "./object-keys.ts";
-import { type CompactionPlan, openExclusionStart, planCompaction } from "./plan-compaction.ts";
+import {
+  type CompactionPlan,
+  openExclusionStart,
+  type PlanOptions,
+  planCompaction,
+} from "./plan-compaction.ts";
 import type {
   Lease,
   MergedSegment,
@@ -36,7 +41,7 @@ import { assert, SiltError } from "./silt-error.ts";
 import { unlessOvertaken } from "./snapshot-pointer.ts";
 import { appliedAfter, type MergeOutput, uploadVersion } from "./upload-version.ts";
 
-export interface CompactOptions extends LeaseOptions {
+export interface CompactOptions extends LeaseOptions, PlanOptions {
   readonly onProgress?: (step: string, done: number, total: number) => void;
   /** Flip and change nothing, not even what is due: whatever was based on the current version can then only lose. */
   readonly fence?: boolean;
@@ -108,7 +113,7 @@ async function compactUnderLease(attempt: Attempt): Promise<CompactReport> {
   const { excluding } = state.head;
   const due = options.fence
     ? undefined
-    : planCompaction(state.manifest, state.pending, policy.compaction, nowMs);
+    : planCompaction(state.manifest, state.pending, policy.compaction, nowMs, options);
   const plan = due ?? (excluding !== null || options.fence ? planFence(state) : undefined);
   if (plan === undefined) return unchanged("nothing-to-do", pointer);
   return unlessOvertaken(ports.objects, shard, state.base, () => carryOut(attempt, state, plan));
@@ -148,7 +153,7 @@ async function carryOut(
  * flip; once this one is committed, whatever that flip was based on is gone and it can only lose.
  */
 function planFence({ manifest }: ShardState): CompactionPlan {
-  return { runs: [], kept: manifest.segments, merged: [], bytes: 0 };
+  return { runs: [], kept: manifest.segments, merged: [], bytes: 0, deferrable: false };
 }
 
 async function checkBudget(

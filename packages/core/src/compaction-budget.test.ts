@@ -9,7 +9,7 @@ const MIB = 1024 * 1024;
 function planOf(runs: number, rowsEach: number, bytesEach: number): CompactionPlan {
   const run = { rows: { put: rowsEach, patch: 0, delete: 0 } } as Run;
   const all = Array.from({ length: runs }, () => run);
-  return { runs: all, kept: [], merged: [], bytes: runs * bytesEach };
+  return { runs: all, kept: [], merged: [], bytes: runs * bytesEach, deferrable: true };
 }
 
 describe("findExcess()", () => {
@@ -34,7 +34,7 @@ describe("findExcess()", () => {
       ["time", "timeMs"],
     ] as const) {
       const available = needs[key] - 1;
-      const excess = { resource, needed: needs[key], available, runs: 10 };
+      const excess = { resource, needed: needs[key], available, runs: 10, deferrable: true };
       expect(findExcess(plan, { ...needs, [key]: available })).toEqual(excess);
     }
   });
@@ -42,7 +42,13 @@ describe("findExcess()", () => {
 
 describe("excessOf()", () => {
   it("finds the excess that a compaction was given up for, and no other failure's", () => {
-    const excess = { resource: "time", needed: 2, available: 1, runs: 3 } as const;
+    const excess = {
+      resource: "time",
+      needed: 2,
+      available: 1,
+      runs: 3,
+      deferrable: false,
+    } as const;
     const error = excessError("lines/abc/0-of-1", excess);
     expect(error).toMatchObject({
       kind: "unavailable",

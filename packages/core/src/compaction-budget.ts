@@ -20,6 +20,8 @@ export interface BudgetExcess {
   readonly available: number;
   /** Runs that were to be applied: with fewer of them it may fit. */
   readonly runs: number;
+  /** It may fit without what can wait. */
+  readonly deferrable: boolean;
 }
 
 /** A merge needs its inputs, its output and room for a rewrite at once. */
@@ -59,12 +61,13 @@ export function findExcess(
   budget: CompactionBudget,
 ): BudgetExcess | undefined {
   const needs = estimateNeeds(plan);
+  const { deferrable } = plan;
   const runs = plan.runs.length;
   for (const resource of ["disk", "memory", "time"] as const) {
     const key = resource === "time" ? "timeMs" : (`${resource}Bytes` as const);
     const available = budget[key];
     if (available === undefined || needs[key] <= available) continue;
-    return { resource, needed: needs[key], available, runs };
+    return { resource, needed: needs[key], available, runs, deferrable };
   }
   return undefined;
 }

@@ -91,6 +91,7 @@ describe("planCompaction()", () => {
       kept: [],
       merged: steps,
       bytes: 1_062 * MIB + 2 * KIB,
+      deferrable: false,
     });
   });
 
@@ -145,6 +146,7 @@ describe("planCompaction()", () => {
       kept: [],
       merged: aged,
       bytes: 1_000 * MIB + KIB,
+      deferrable: true,
     });
     expect(plan(aged, [], TIERED, NOW_MS - 1)).toBeUndefined();
   });
@@ -165,6 +167,27 @@ describe("planCompaction()", () => {
     expect(planCompaction(open, [], TIERED, NOW_MS)).toBeUndefined();
     const closed = { segments: [aged], excluded: [{ ...excluded, retriedBy: "run-10" }] };
     expect(planCompaction(closed, [], TIERED, NOW_MS)?.merged).toEqual([aged]);
+  });
+
+  it("what keeps a shard in shape can wait, and its runs need not", () => {
+    const run = pending(113, { bytes: 40 * KIB });
+    const old = NOW_MS - 8 * DAY_MS;
+    const due = [steps[0], segment(101, 110, { bytes: 60 * MIB, tombstones: 1, since: old })];
+    const hidden = [steps[0], segment(101, 110, { bytes: 60 * MIB, tombstones: 600_000 })];
+    const outgrown = [segment(1, 10, { bytes: 10 * MIB }), segment(11, 20, { bytes: 900 * MIB })];
+    for (const segments of [due, hidden, outgrown] as SegmentDescriptor[][]) {
+      const manifest = { segments, excluded: [] };
+      const whole = planCompaction(manifest, [run], TIERED, NOW_MS);
+      expect(whole).toMatchObject({ merged: segments, deferrable: true });
+      const least = planCompaction(manifest, [run], TIERED, NOW_MS, { defer: true });
+      expect(least).toMatchObject({ runs: [run], merged: [], deferrable: false });
+    }
+    const idle = { segments: due as SegmentDescriptor[], excluded: [] };
+    expect(planCompaction(idle, [], TIERED, NOW_MS)?.deferrable).toBe(true);
+    expect(planCompaction(idle, [], TIERED, NOW_MS, { defer: true })).toBeUndefined();
+    // One segment is what the other strategy is about.
+    const single = { ...TIERED, strategy: "single" as const };
+    expect(planCompaction(idle, [run], single, NOW_MS, { defer: true })?.merged).toEqual(due);
   });
 
   it("I8 F33 takes no more runs than one pass may, in number and in bytes, but always one", () => {

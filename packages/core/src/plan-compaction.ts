@@ -16,6 +16,13 @@ export interface CompactionPlan {
   /** Adjacent newest segments to merge with the runs, oldest first. */
   readonly merged: readonly SegmentDescriptor[];
   readonly bytes: number;
+  /** It merges more than its runs need, to keep the shard in shape: that can wait, and the runs need not. */
+  readonly deferrable: boolean;
+}
+
+export interface PlanOptions {
+  /** Leaves out what can wait. */
+  readonly defer?: boolean | undefined;
 }
 
 /** True while an excluded run may come back. */
@@ -34,16 +41,20 @@ export function planCompaction(
   pending: readonly Run[],
   policy: CompactionPolicy,
   nowMs: number,
+  { defer = false }: PlanOptions = {},
 ): CompactionPlan | undefined {
   const runs = takeRuns(pending, policy);
   const pendingBytes = runs.reduce((sum, run) => sum + run.delta.bytes, 0);
   const { segments } = manifest;
-  const rewrite = isRewriteDue(manifest, policy, nowMs);
+  const rewrite = !defer && isRewriteDue(manifest, policy, nowMs);
   if (runs.length === 0 && !rewrite) return undefined;
-  const take = rewrite ? segments.length : takeSegments(segments, runs, pendingBytes, policy);
+  const least = runs.length === 0 ? 0 : takeSegments(segments, pendingBytes, policy);
+  const isWhole = rewrite || (!defer && isOutOfShape(segments, runs, pendingBytes, policy));
+  const take = isWhole ? segments.length : least;
   const merged = segments.slice(segments.length - take);
   const bytes = pendingBytes + merged.reduce((sum, segment) => sum + segment.object.bytes, 0);
-  return { runs, kept: segments.slice(0, segments.length - take), merged, bytes };
+  const kept = segments.slice(0, segments.length - take);
+  return { runs, kept, merged, bytes, deferrable: take > least };
 }
 
 function takeRuns(pending: readonly Run[], policy: CompactionPolicy): readonly Run[] {
@@ -55,23 +66,14 @@ function takeRuns(pending: readonly Run[], policy: CompactionPolicy): readonly R
   return fits === -1 ? pending : pending.slice(0, fits);
 }
 
-/** How many of the newest segments to merge. */
+/** How many of the newest segments to merge with runs. */
 function takeSegments(
   segments: readonly SegmentDescriptor[],
-  runs: readonly Run[],
   pendingBytes: number,
   policy: CompactionPolicy,
 ): number {
-  const [oldest] = segments;
-  if (oldest === undefined) return 0;
   const total = pendingBytes + segments.reduce((sum, segment) => sum + segment.object.bytes, 0);
-  const newer = total - oldest.object.bytes;
-  const all =
-    policy.strategy === "single" ||
-    total <= policy.smallBytes ||
-    newer > policy.rewriteRatio * oldest.object.bytes ||
-    tombstoneShare(segments, runs) > policy.tombstoneRatio;
-  if (all) return segments.length;
+  if (policy.strategy === "single" || total <= policy.smallBytes) return segments.length;
   let fanOut = policy.fanOut;
   let take = longestGrowing(segments, pendingBytes, fanOut);
   while (segments.length - take + 1 > policy.segmentsMax && fanOut > 1) {
@@ -79,6 +81,22 @@ function takeSegments(
     take = longestGrowing(segments, pendingBytes, fanOut);
   }
   return take;
+}
+
+/** True when the newer segments outgrow the oldest, or hide too much of it. */
+function isOutOfShape(
+  segments: readonly SegmentDescriptor[],
+  runs: readonly Run[],
+  pendingBytes: number,
+  policy: CompactionPolicy,
+): boolean {
+  const [oldest, ...younger] = segments;
+  if (oldest === undefined) return false;
+  const newer = pendingBytes + younger.reduce((sum, segment) => sum + segment.object.bytes, 0);
+  return (
+    newer > policy.rewriteRatio * oldest.object.bytes ||
+    tombstoneShare(segments, runs) > policy.tombstoneRatio
+  );
 }
 
 /**

@@ -77,7 +77,8 @@ async function rollback(
     pointer.appliedThrough,
   );
   const excluded = exclusionsAfter(state, target, undone, options, ports.clock.nowMs());
-  const plan = { runs: [], kept: target.manifest.segments, merged: [], bytes: 0 };
+  const { segments } = target.manifest;
+  const plan = { runs: [], kept: segments, merged: [], bytes: 0, deferrable: false };
   const version = { state, plan, excluded, result: undefined };
   const next = await uploadVersion(ports, lease, identity.vectors, version);
 
