@@ -1,9 +1,8 @@
 /** Settings from the command line (`-c name=value`) or `cdk.json`, checked before anything is built. */
-import { checkCollectionSettings } from "@silt/core";
 import { RetentionDays } from "aws-cdk-lib/aws-logs";
-import { type CollectionSpec, readEnv } from "../lambdas/env.ts";
 import { closestOf } from "../packages/embed/src/closest-of.ts";
-import { parseEmbedderId } from "../packages/embed/src/embedder-id.ts";
+import { checkCollections } from "./collection-settings.ts";
+import { refuse } from "./refuse-setting.ts";
 import { FUNCTION_NAMES } from "./silt-function.ts";
 import type { SiltSettings } from "./silt-stack.ts";
 
@@ -37,6 +36,8 @@ const NUMBERS = {
   logRetentionDays: [1, 3_653],
 } as const;
 const MEMORY_MB = [128, 10_240] as const;
+/** Less, and a compaction's own estimate would refuse every plan. */
+const COMPACTION_MEMORY_MB = [512, 10_240] as const;
 const FLAGS = ["local", "xenova", "sharedCache"] as const;
 const JSONS = ["collections", "memoryMb"] as const;
 
@@ -50,12 +51,6 @@ export const SETTING_NAMES: readonly string[] = [
 ];
 /** Settings of CDK itself have other characters in their names. */
 const OWN_NAME = /^[A-Za-z]+$/;
-
-function refuse(name: string, value: unknown, expected: string): never {
-  throw new Error(
-    `Cannot use the setting "${name}": it is ${JSON.stringify(value)}, expected ${expected}`,
-  );
-}
 
 function inRange(name: string, value: unknown, [least, most]: readonly [number, number]): number {
   const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
@@ -88,7 +83,10 @@ function memoryOf(value: unknown): NonNullable<SiltSettings["memoryMb"]> {
   const known = new Set<string>(FUNCTION_NAMES);
   const checked = Object.entries(value).map(([name, megabytes]) => {
     if (!known.has(name)) refuse("memoryMb", name, `one of ${FUNCTION_NAMES.join(", ")}`);
-    return [name, inRange(`memoryMb.${name}`, megabytes, MEMORY_MB)];
+    return [
+      name,
+      inRange(`memoryMb.${name}`, megabytes, name === "compact" ? COMPACTION_MEMORY_MB : MEMORY_MB),
+    ];
   });
   return Object.fromEntries(checked);
 }
@@ -103,27 +101,6 @@ function refuseUnknown(context: Readonly<Record<string, unknown>>): void {
   throw new Error(
     `Cannot use the setting "${stray}": it is unknown${hint}, expected one of ${SETTING_NAMES.join(", ")}`,
   );
-}
-
-/** What functions would refuse at each upload is refused here. */
-function checkCollections(collections: readonly CollectionSpec[]): void {
-  const SILT_COLLECTIONS = JSON.stringify(collections);
-  readEnv({ SILT_STORE: "s3://bucket?table=table", SILT_COLLECTIONS });
-  for (const { name, ...settings } of collections) {
-    if (settings.dimension === undefined && settings.embedder === undefined) {
-      refuse(`collections.${name}`, settings, "a dimension or an embedder");
-    }
-    // That of an embedder is its own; `1` stands for it here.
-    const checked = { dimension: 1, ...settings } as Parameters<typeof checkCollectionSettings>[1];
-    checkCollectionSettings(name, checked);
-  }
-}
-
-/** Models of @xenova/transformers are only there when it is bundled, folders never. */
-function checkEmbedder(name: string, id: string, xenova: boolean): void {
-  const { kind } = parseEmbedderId(id);
-  if (kind === "folder") refuse(name, id, "a model by name: functions have no such folder");
-  if (kind === "hub" && !xenova) refuse(name, id, '"xenova" to be true, too, or another embedder');
 }
 
 /**
@@ -153,14 +130,7 @@ export function settingsOf(context: Readonly<Record<string, unknown>>): AppSetti
   if (typeof stackName !== "string" || !STACK_NAME.test(stackName)) {
     refuse("stackName", stackName, "letters, digits and dashes, a letter first");
   }
-  const { collections = [], textEmbedder, imageEmbedder, xenova = false } = settings;
-  checkCollections(collections);
-  const embedders = [
-    ...collections.map(({ name, embedder }: CollectionSpec) => [`collections.${name}`, embedder]),
-    ["textEmbedder", textEmbedder],
-    ["imageEmbedder", imageEmbedder],
-  ];
-  for (const [name, id] of embedders) if (id !== undefined) checkEmbedder(name, id, xenova);
+  checkCollections(settings);
   const days = settings.logRetentionDays;
   if (days !== undefined && RetentionDays[days] === undefined) {
     refuse(

@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { SiltError } from "@silt/core";
 import { closestOf } from "./closest-of.ts";
+import type { Modality } from "./embedder.ts";
 
 /** What an embedder id names. `id` is the full id, as stored with a collection. */
 export type EmbedderId =
@@ -15,6 +16,20 @@ export type EmbedderId =
 export const XENOVA_ALIASES: Readonly<Record<string, string>> = {
   text: "Xenova/all-MiniLM-L6-v2",
   clip: "Xenova/clip-vit-base-patch32",
+};
+
+/** Known without loading. A hub model that is not listed must be loaded to be known. */
+export const KNOWN_EMBEDDERS: Readonly<
+  Record<string, { readonly dimension: number; readonly modality: Modality }>
+> = {
+  "use-lite": { dimension: 512, modality: "text" },
+  "image-descriptor": { dimension: 512, modality: "image" },
+  "xenova:Xenova/all-MiniLM-L6-v2": { dimension: 384, modality: "text" },
+  "xenova:Xenova/all-MiniLM-L12-v2": { dimension: 384, modality: "text" },
+  "xenova:Xenova/all-mpnet-base-v2": { dimension: 768, modality: "text" },
+  "xenova:Xenova/clip-vit-base-patch32": { dimension: 512, modality: "text+image" },
+  "xenova:Xenova/clip-vit-base-patch16": { dimension: 512, modality: "text+image" },
+  "xenova:Xenova/clip-vit-large-patch14": { dimension: 768, modality: "text+image" },
 };
 
 /** What a user may type, for messages and help. */

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { reasonOf, SiltError } from "@silt/core";
-import type { Embedder, EmbedderDescription, Modality } from "./embedder.ts";
-import { type EmbedderId, parseEmbedderId } from "./embedder-id.ts";
+import type { Embedder, EmbedderDescription } from "./embedder.ts";
+import { type EmbedderId, KNOWN_EMBEDDERS, parseEmbedderId } from "./embedder-id.ts";
 
 /** A model in memory and how many have it open. */
 interface LoadedEmbedder {
@@ -59,25 +59,13 @@ async function load(id: EmbedderId): Promise<Embedder> {
   }
 }
 
-/** Known without loading. A hub model that is not listed must be loaded to be known. */
-const KNOWN: Readonly<Record<string, { dimension: number; modality: Modality }>> = {
-  "use-lite": { dimension: 512, modality: "text" },
-  "image-descriptor": { dimension: 512, modality: "image" },
-  "xenova:Xenova/all-MiniLM-L6-v2": { dimension: 384, modality: "text" },
-  "xenova:Xenova/all-MiniLM-L12-v2": { dimension: 384, modality: "text" },
-  "xenova:Xenova/all-mpnet-base-v2": { dimension: 768, modality: "text" },
-  "xenova:Xenova/clip-vit-base-patch32": { dimension: 512, modality: "text+image" },
-  "xenova:Xenova/clip-vit-base-patch16": { dimension: 512, modality: "text+image" },
-  "xenova:Xenova/clip-vit-large-patch14": { dimension: 768, modality: "text+image" },
-};
-
 /**
  * Full id, dimension and modality. No model is loaded for the known ids, nor for a folder, whose
  * config.json tells; any other hub model is loaded once to see. Throws like {@link openEmbedder}.
  */
 export async function describeEmbedder(id: string): Promise<EmbedderDescription> {
   const parsed = parseEmbedderId(id);
-  const known = KNOWN[parsed.id];
+  const known = KNOWN_EMBEDDERS[parsed.id];
   if (known !== undefined) return { id: parsed.id, ...known };
   if (parsed.kind === "folder") return await describeFolder(parsed.id, parsed.model);
   const embedder = await openEmbedder(id);
