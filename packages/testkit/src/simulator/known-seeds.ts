@@ -16,5 +16,9 @@ export const KNOWN_SEEDS: readonly { readonly seed: number; readonly why: string
     seed: 2_009_983,
     why: "a lost race that ends as fenced answers for a hint that others dropped",
   },
+  {
+    seed: 5_029_456,
+    why: "a collector slept between an old pointer and items that pin versions beyond it",
+  },
   { seed: 5094, why: "a retry leaves out an id whose former parent was replaced since" },
 ];
