@@ -1,5 +1,12 @@
 /** A collector whose time is up: it ends at once, and tells what it has deleted. */
-import { collectShard, type ObjectStore, updatePolicy, verifyStore } from "@silt/core";
+import {
+  collectShard,
+  type ObjectStore,
+  type RunLog,
+  SiltError,
+  updatePolicy,
+  verifyStore,
+} from "@silt/core";
 import { beforeEach, expect, it } from "vitest";
 import { put, run } from "./contents.fixture.ts";
 import { compact, openWorld, portsWith, type World, write } from "./shard-world.fixture.ts";
@@ -64,4 +71,47 @@ it("collectShard() that is told to end while it deletes says what it has deleted
   await collectShard(world.ports, world.identity, world.shard, { holder: "next", delete: true });
   expect(objects()).toHaveLength(2);
   expect((await verifyStore(world.ports)).problems).toEqual([]);
+});
+
+it("collectShard() that is told to end before its second look says what it has given up", async () => {
+  const before = objects();
+  const deadline = new AbortController();
+  const retired: number[] = [];
+  const log: Pick<RunLog, "retireVersion"> = {
+    async retireVersion(shard, version) {
+      const answer = await world.ports.log.retireVersion(shard, version);
+      retired.push(version.version);
+      if (retired.length === 3) deadline.abort(new Error("time is up"));
+      return answer;
+    },
+  };
+  const options = { holder: "collector", delete: true, signal: deadline.signal };
+  const report = await collectShard(
+    portsWith(world, { log }),
+    world.identity,
+    world.shard,
+    options,
+  );
+  expect(report).toMatchObject({ retired: [0, 1, 2], deleted: [], abandoned: 0 });
+  expect(retired).toEqual([0, 1, 2]);
+  expect(objects()).toEqual(before);
+});
+
+it("collectShard() whose second look fails for a reason of its own throws, also when it is told to end", async () => {
+  const deadline = new AbortController();
+  let isGivingUp = false;
+  const log: Pick<RunLog, "retireVersion" | "readHead"> = {
+    retireVersion(shard, version) {
+      isGivingUp = true;
+      return world.ports.log.retireVersion(shard, version);
+    },
+    async readHead(shard) {
+      if (!isGivingUp) return world.ports.log.readHead(shard);
+      deadline.abort(new Error("time is up"));
+      throw new SiltError("corrupt", "the log is damaged");
+    },
+  };
+  const options = { holder: "collector", delete: true, signal: deadline.signal };
+  const pass = collectShard(portsWith(world, { log }), world.identity, world.shard, options);
+  await expect(pass).rejects.toThrow("the log is damaged");
 });

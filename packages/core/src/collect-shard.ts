@@ -40,7 +40,7 @@ export interface CollectOptions {
   readonly holder: string;
   /** False: a plan alone. */
   readonly delete: boolean;
-  /** Ends the pass: it throws, or, once it deletes, reports what it has deleted. */
+  /** Ends the pass: it throws, or, once it gives up versions or deletes, reports what it has done. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -73,16 +73,16 @@ export async function collectShard(
   const planned = plan.candidates.map((candidate) => ({ ...candidate, ripe: isRipe(candidate) }));
   const report = { planId: plan.planId, candidates: planned, graceMs };
   await deletePlans(ports, earlier.keys, plan);
-  const nothing = { deleted: [], retired: [], abandoned: 0, fenced: false };
-  if (!options.delete) return { ...report, ...nothing };
+  const nothing = { deleted: [], abandoned: 0 };
+  if (!options.delete) return { ...report, ...nothing, retired: [], fenced: false };
 
   const ripe = plan.candidates.filter(isRipe);
   const fenced = await fenceIfIdle(ports, identity, shard, before, ripe, options);
   const work = { ports, shard, signal };
   const retired = await retireVersions(work, before.view, ripe);
   // Only what is seen after versions were given up counts: a rollback may have been faster (rule 2).
-  const { view } = await look(ports, shard, signal);
-  const done = await deleteRipe(work, view, ripe);
+  const after = await lookAgain(work, retired);
+  const done = after === undefined ? nothing : await deleteRipe(work, after.view, ripe);
   return { ...report, ...done, retired, fenced };
 }
 
@@ -114,6 +114,19 @@ async function look(ports: Ports, shard: ShardRef, signal: AbortSignal | undefin
   checkChain(shard, pointer, head, runs);
   const view = await viewForCollector(ports, shard, history, policy.retention);
   return { policy, view, pending: head.sequence - pointer.appliedThrough };
+}
+
+/** Undefined when the pass is to end, but has given up versions that must be told. */
+async function lookAgain(
+  { ports, shard, signal }: Work,
+  retired: readonly number[],
+): Promise<Look | undefined> {
+  try {
+    return await look(ports, shard, signal);
+  } catch (error) {
+    if (retired.length === 0 || !signal?.aborted || error !== signal.reason) throw error;
+    return undefined;
+  }
 }
 
 /** Leftovers of an attempt at the next version can't be told from one at work, until that number is taken. */
@@ -153,8 +166,8 @@ async function retireVersions(
   const names = new Set(ripe.map(({ key }) => key));
   const retired: number[] = [];
   for (const { ref } of expiredVersions(history.versions, retention, nowMs)) {
-    signal?.throwIfAborted();
-    if (!names.has(ref.manifest.key)) break;
+    // What is given up is told, whatever is left; with nothing to tell, the next look throws.
+    if (signal?.aborted || !names.has(ref.manifest.key)) break;
     // One that was pinned since has an item in the log: younger ones may still go before it.
     const { outcome } = await ports.log.retireVersion(shard, ref);
     if (outcome === "retired") retired.push(ref.version);

@@ -1,9 +1,11 @@
 /** The collector of a real store, while other handles on it, as other processes have them, are at work. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import type { ObjectStore, SiltError } from "@silt/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { GcReport } from "./collect-store.ts";
 import type { Collection } from "./collection.ts";
-import type { Store } from "./store.ts";
+import { Store } from "./store.ts";
 import { type TemporaryStore, temporaryStore } from "./temporary-store.fixture.ts";
 
 let temporary: TemporaryStore;
@@ -31,6 +33,12 @@ const objects = () =>
     .sort();
 const versionsOf = async (from: Store) =>
   (await from.versions("notes"))[0]?.shards[0]?.versions.map(({ version }) => version);
+/** The store with other objects. */
+function storeWith(watched: ObjectStore): Store {
+  const { context, location } = store;
+  const ports = { ...context.ports, objects: watched };
+  return new Store({ ...context, ports }, location, new AsyncDisposableStack());
+}
 const idsOf = async (collection: Collection, version?: number) =>
   (await collection.get({ version })).records.map(({ id }) => id);
 
@@ -93,5 +101,49 @@ describe("Store.gc()", () => {
     expect(await idsOf(notes)).toEqual(["a", "b", "c", "d", "e"]);
     expect((await store.verify()).problems).toEqual([]);
     expect(objects().length).toBe(6);
+  });
+
+  it("told to end after the first deletion it says what is gone, and the next pass goes on", async () => {
+    const before = objects();
+    const deadline = new AbortController();
+    const { ports } = store.context;
+    const watched = {
+      ...ports.objects,
+      async delete(key: string) {
+        await ports.objects.delete(key);
+        if (!key.includes("/plans/")) deadline.abort(new Error("interrupted"));
+      },
+    };
+    const { signal } = deadline;
+    const ended = await storeWith(watched)
+      .gc({ delete: true, signal })
+      .then(
+        () => expect.unreachable(),
+        (error: SiltError) => error,
+      );
+    const gone = before.filter((name) => !objects().includes(name));
+    expect(gone).toHaveLength(1);
+    expect(ended).toMatchObject({
+      kind: "unavailable",
+      message: expect.stringContaining("it deleted 1 object and gave up 4 versions"),
+      cause: signal.reason,
+      details: { shards: [{ collection: "notes", shard: "0-of-1", retired: [0, 1, 2, 3] }] },
+    });
+    const reports = ended.details?.shards as readonly GcReport[];
+    expect(reports[0]?.deleted).toMatchObject([
+      { key: expect.stringContaining(gone[0] as string) },
+    ]);
+    await store.gc({ delete: true });
+    expect(objects().length).toBe(6);
+    expect((await store.verify()).problems).toEqual([]);
+  });
+
+  it("told to end before anything is gone it ends with the signal's reason", async () => {
+    const before = objects();
+    const reason = new Error("interrupted");
+    await expect(store.gc({ delete: true, signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    );
+    expect(objects()).toEqual(before);
   });
 });

@@ -4,10 +4,12 @@ import {
   type CollectionIdentity,
   collectShard,
   type ShardRef,
+  SiltError,
   shardRefs,
 } from "@silt/core";
 import { type Failure, failureOf } from "./each-collection.ts";
 import type { StoreContext } from "./store-context.ts";
+import { formatCounted } from "./terminal/format-counted.ts";
 
 /** An object that nothing needs. */
 export interface GcCandidate {
@@ -48,22 +50,41 @@ export interface GcOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Plans, and with `delete` carries out what earlier plans named long enough ago. */
+/**
+ * Plans, and with `delete` carries out what earlier plans named long enough ago. When the signal ends it after
+ * something is gone it throws `unavailable`, with the reports of what it did as `shards` in the details.
+ */
 export async function collectCollection(
   context: Pick<StoreContext, "ports" | "holder">,
   identity: CollectionIdentity,
   options: GcOptions,
 ): Promise<readonly GcReport[]> {
+  const { signal } = options;
   const reports: GcReport[] = [];
-  for (const shard of shardRefs(identity)) {
-    options.signal?.throwIfAborted();
-    reports.push(await collectOne(context, identity, shard, options));
+  try {
+    for (const shard of shardRefs(identity)) {
+      signal?.throwIfAborted();
+      reports.push(await collectOne(context, identity, shard, options));
+    }
+    signal?.throwIfAborted();
+    return reports;
+  } catch (error) {
+    throw withWhatIsGone(identity.collection, reports, error);
   }
-  options.signal?.throwIfAborted();
-  return reports;
 }
 
-async function collectOne(
+/** What is deleted cannot be told a second time: whoever ends the work learns of it by the error. */
+function withWhatIsGone(name: string, shards: readonly GcReport[], cause: unknown): unknown {
+  const deleted = shards.reduce((sum, report) => sum + report.deleted.length, 0);
+  const retired = shards.reduce((sum, report) => sum + report.retired.length, 0);
+  if (deleted === 0 && retired === 0) return cause;
+  const done = `it deleted ${formatCounted(deleted, "object")} and gave up ${formatCounted(retired, "version")}`;
+  const told = `Cannot collect all of "${name}": told to end after ${done}; the next pass goes on`;
+  return new SiltError("unavailable", told, { cause, details: { shards } });
+}
+
+/** One pass over a shard. A failure is a part of the report; throws when the signal ends it before anything is gone. */
+export async function collectOne(
   { ports, holder }: Pick<StoreContext, "ports" | "holder">,
   identity: CollectionIdentity,
   shard: ShardRef,
