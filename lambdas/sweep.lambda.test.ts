@@ -22,7 +22,41 @@ afterEach(async () => {
 
 async function write(name: string, shards = 1): Promise<void> {
   const collection = await store.collection(name, { dimension: 3, shards });
-  await collection.put([1, 2, 3, 4, 5, 6].map((n) => ({ id: `r-${n}`, embedding: [n, 2, 3] })));
+  // So many that each of four shards gets some.
+  await collection.put(
+    Array.from({ length: 40 }, (_, n) => ({ id: `r-${n}`, embedding: [n, 2, 3] })),
+  );
+}
+
+/** Of a minute: when the time is up, but for what is in hand; and when that is left to hang, too. */
+const MARGIN_MS = 10_000;
+const UP_MS = 52_000;
+const LAST_CALL_MS = 56_000;
+
+/** A sweep of shards that are stuck; the first read of a key with `slow` in it takes so long, or does not end. */
+function slowSweep(slow: string, ms: number, seed: number) {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const { ports } = store.context;
+  const clock = { ...ports.clock, nowMs: () => ports.clock.nowMs() + 3 * 3_600_000 };
+  let isSlow = true;
+  const objects = {
+    ...ports.objects,
+    get(...[key, options]: Parameters<typeof ports.objects.get>) {
+      if (!isSlow || !key.includes(slow)) return ports.objects.get(key, options);
+      isSlow = false;
+      vi.advanceTimersByTime(ms);
+      return ms < LAST_CALL_MS ? ports.objects.get(key, options) : new Promise<never>(() => {});
+    },
+  };
+  const wiring = testWiring(store, { marginMs: MARGIN_MS });
+  const random = createSeededRandom(seed);
+  const all = { ...ports, clock, objects, random, hints: recordingHints() };
+  const handle = createSweepHandler({ ...wiring, ports: async () => all });
+  const shardsTold = () =>
+    wiring.lines.flatMap(({ message, fields }) => (message === "shard" ? [fields.shard] : []));
+  const late = () =>
+    wiring.lines.filter(({ message }) => message === "not all shards were looked at");
+  return { sweep: () => handle({}, testContext()), wiring, shardsTold, late };
 }
 
 function sweepOf(laterMs = 0) {
@@ -49,7 +83,7 @@ describe("the sweep function", () => {
     await store.compact("idle");
     const { sweep, wiring, hinted } = sweepOf(2 * 3_600_000);
     expect(await sweep()).toMatchObject({ collections: 2, shards: 3, hinted: 2, stuck: 2 });
-    expect(hinted).toEqual(["0-of-2", "1-of-2"]);
+    expect(hinted.toSorted()).toEqual(["0-of-2", "1-of-2"]);
     const { values } = wiring;
     // Of the shards that are late; the one that idles costs no metric.
     expect(values.get("PendingRuns")).toEqual([1, 1]);
@@ -94,18 +128,23 @@ describe("the sweep function", () => {
 
   it("without time for the collector it ends well, and the next one goes on", async () => {
     await write("notes");
-    const { collect, wiring } = sweepOf();
-    const late = createSweepHandler({
-      ...wiring,
-      ports: async () => {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        return store.context.ports;
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const { ports } = store.context;
+    const leases = {
+      ...ports.leases,
+      // Its time is up in the middle of the only shard.
+      read(...[shard]: Parameters<typeof ports.leases.read>) {
+        vi.advanceTimersByTime(UP_MS);
+        return ports.leases.read(shard);
       },
+    };
+    const handle = createSweepHandler({
+      ...testWiring(store, { marginMs: MARGIN_MS }),
+      ports: async () => ({ ...ports, leases }),
     });
-    expect(await late({ collect: true }, testContext(1))).toMatchObject({
-      collected: 0,
-      deleted: 0,
-    });
+    const answer = await handle({ collect: true }, testContext());
+    expect(answer).toMatchObject({ shards: 1, collected: 0, deleted: 0 });
+    const { collect } = sweepOf();
     expect(await collect()).toMatchObject({ collected: 1 });
   });
 
@@ -197,6 +236,61 @@ describe("the sweep function", () => {
     expect(after).toEqual([]);
     const told = wiring.lines.find(({ message }) => message === "shard collected");
     expect(told?.fields).toMatchObject({ collection: "notes", deleted: 1 });
+  });
+
+  it("without time for every shard it tells what it saw, and fails", async () => {
+    await write("notes", 4);
+    const seen = new Set<unknown>();
+    for (let seed = 1; seed <= 12; seed++) {
+      const { sweep, wiring, shardsTold, late } = slowSweep("/1-of-4/", LAST_CALL_MS, seed);
+      const told = await sweep().catch((error: SiltError) => error);
+      const shards = shardsTold();
+      const left = 4 - shards.length;
+      expect(told).toMatchObject({
+        kind: "unavailable",
+        message: `Cannot sweep all shards: time was up before ${left} of 4`,
+      });
+      expect(late()).toMatchObject([{ level: "error", fields: { shards: left } }]);
+      for (const name of ["StuckShards", "PendingRuns", "OldestPendingSeconds"]) {
+        expect(wiring.values.get(name) ?? []).toHaveLength(shards.length);
+      }
+      for (const shard of shards) seen.add(shard);
+    }
+    // Those before the slow one are not always the same.
+    expect(seen).toEqual(new Set(["0-of-4", "2-of-4", "3-of-4"]));
+  });
+
+  it("what is read while the time ends is told, and nothing is begun after it", async () => {
+    await write("notes", 4);
+    const { sweep, shardsTold } = slowSweep("-of-4/", UP_MS, 1);
+    await expect(sweep()).rejects.toThrow("time was up before 3 of 4");
+    expect(shardsTold()).toHaveLength(1);
+  });
+
+  it("without time to open every collection it fails", async () => {
+    for (const name of ["notes", "words"]) await write(name);
+    const { sweep, late, wiring } = slowSweep("/collection.json", LAST_CALL_MS, 1);
+    await expect(sweep()).rejects.toThrow("time was up before the opening of 2 collections");
+    expect(late()).toMatchObject([{ fields: { shards: 0, collections: 2 } }]);
+    expect(wiring.values.get("StuckShards")).toBeUndefined();
+  });
+
+  it("what is damaged is told before what a lack of time left out", async () => {
+    await write("notes", 2);
+    const [first] = shardRefs((await store.collection("notes")).identity);
+    await store.context.ports.objects.delete(pointerKey(first as never));
+    // Whichever shard comes first, its reading ends with the time.
+    const failures = new Map<string, string>();
+    for (let seed = 1; seed <= 8; seed++) {
+      const { sweep } = slowSweep("-of-2/", UP_MS, seed);
+      const { kind, message } = await sweep().then(
+        () => expect.unreachable(),
+        (error: SiltError) => error,
+      );
+      failures.set(kind, message);
+    }
+    expect([...failures.keys()].sort()).toEqual(["corrupt", "unavailable"]);
+    expect(failures.get("corrupt")).toMatch(/time was up before 2 of 2, and 1 failed, the first: /);
   });
 
   it("collects only when its event asks for it", async () => {

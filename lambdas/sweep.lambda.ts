@@ -1,12 +1,13 @@
 /**
  * What a schedule runs:
- *  1. repair what was forgotten, and hint at what waits
- *  2. say how every shard is doing, for the alarms
- *  3. asked by its event, collect what nothing needs, for as long as there is time
- * Each time in another order, so that those that a lack of time leaves out are not always the same.
- * The invocation fails at the end when something is damaged.
+ *  1. shard by shard, repair what was forgotten, hint at what waits, and say how it is doing, for the alarms
+ *  2. asked by its event, collect what nothing needs, for as long as there is time
+ * Each time in another order, of shards too, so that those that a lack of time leaves out are not always the same.
+ * The invocation fails at the end when something is damaged, and when the time was up before a shard was looked at:
+ * no alarm of the store rings for a shard that nobody tells about.
  */
 import { listCollections, type Ports, SiltError } from "@silt/core";
+import { formatCounted } from "../packages/silt/src/terminal/format-counted.ts";
 import { deadlineOf } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import { openEnvPorts } from "./open-env-ports.ts";
@@ -42,11 +43,10 @@ export function createSweepHandler(wiring: SweepWiring): Handle<SweepEvent | nul
     const { signal } = deadline;
     const ports = await wiring.ports();
     const holder = `sweep/${context.awsRequestId}`;
-    const round = new SweepRound({ ports, holder, signal, logger, metrics });
+    const round = new SweepRound({ ports, holder, deadline, logger, metrics });
     const names = shuffled(await listCollections(ports), ports.random);
     const opened = await round.open(names);
-    for (const each of opened) await round.repair(each);
-    for (const each of opened) await round.measure(each);
+    await round.sweep(opened);
     let collected = 0;
     for (const each of collect ? opened : []) {
       if (signal.aborted || !(await round.collect(each))) break;
@@ -54,17 +54,30 @@ export function createSweepHandler(wiring: SweepWiring): Handle<SweepEvent | nul
     }
     const answer = { collections: names.length, ...round.counts, collected };
     logger.log("info", "swept", answer);
-    throwIfAlarming(round.alarming);
+    const late = whatIsLate(round);
+    if (late !== undefined) logger.log("error", "not all shards were looked at", round.late);
+    throwIfIncomplete(round.alarming, late);
     return answer;
   };
 }
 
-function throwIfAlarming(failures: readonly SweepFailure[]): void {
-  const [first] = failures;
-  if (first === undefined) return;
-  const { kind, message } = first;
-  const told = `Cannot sweep all shards: ${failures.length} failed, the first: ${message}`;
-  throw new SiltError(kind, told);
+function whatIsLate({ counts, late }: SweepRound): string | undefined {
+  const { shards, collections } = late;
+  const told = [
+    ...(shards > 0 ? [`${shards} of ${counts.shards + shards}`] : []),
+    ...(collections > 0 ? [`the opening of ${formatCounted(collections, "collection")}`] : []),
+  ];
+  return told.length === 0 ? undefined : `time was up before ${told.join(" and ")}`;
+}
+
+/** Damage decides the kind: it needs a person, whereas the next sweep may have the time. */
+function throwIfIncomplete(alarming: readonly SweepFailure[], late: string | undefined): void {
+  const [first] = alarming;
+  const told = late === undefined ? [] : [late];
+  if (first !== undefined) told.push(`${alarming.length} failed, the first: ${first.message}`);
+  if (told.length === 0) return;
+  const kind = first?.kind ?? "unavailable";
+  throw new SiltError(kind, `Cannot sweep all shards: ${told.join(", and ")}`);
 }
 
 export const handler = lambda<SweepEvent | null, SweepAnswer>((wiring) => {

@@ -71,7 +71,8 @@ export async function sweepCollection(
   return reports;
 }
 
-async function sweepOne(
+/** Sweeps one shard. A failure is a part of the report. */
+export async function sweepOne(
   context: Pick<StoreContext, "ports" | "holder">,
   { identity, policy }: OpenCollection,
   shard: ShardRef,
@@ -113,21 +114,20 @@ export function failedSweep(collection: string, shard: string | null, error: Fai
 }
 
 function reportOf(swept: ShardSweep, compacted: CompactReport | null): SweepReport {
-  const { collection, shard, version, pending, oldestPendingSeconds, lease, stuck } = swept;
-  const { excluded, secondsSinceFlip, hinted, notedVersion, unpinned } = swept;
+  const { lease } = swept;
   return {
-    collection,
-    shard,
-    version,
-    pending,
-    oldestPendingSeconds,
-    excluded,
-    secondsSinceFlip,
-    hinted,
-    notedVersion,
-    unpinned,
+    collection: swept.collection,
+    shard: swept.shard,
+    version: swept.version,
+    pending: swept.pending,
+    oldestPendingSeconds: swept.oldestPendingSeconds,
+    excluded: swept.excluded,
+    secondsSinceFlip: swept.secondsSinceFlip,
+    hinted: swept.hinted,
+    notedVersion: swept.notedVersion,
+    unpinned: swept.unpinned,
     lease: lease === undefined ? null : leaseOf(lease),
-    stuck,
+    stuck: swept.stuck,
     compacted,
   };
 }
