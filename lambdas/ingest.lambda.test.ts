@@ -254,7 +254,7 @@ describe("the ingest function", () => {
           reject(signal.reason);
         });
       });
-    expect(await take({ m1: s3Body("a.png") }, 20)).toEqual(["m1"]);
+    expect(await take({ m1: s3Body("a.png") }, 1_000)).toEqual(["m1"]);
     expect(isEnded).toBe(true);
   });
 

@@ -71,6 +71,11 @@ export interface ImageSource {
   stampOf(uri: string): Promise<string | undefined>;
   /** True only when there is surely no such picture. */
   isGone(uri: string): Promise<boolean>;
+  /**
+   * True only when the place where the picture was found is surely still there, so that a picture that
+   * is not was removed: a missing disk takes its pictures with it, and they come back.
+   */
+  hasRoot(file: ImageFile): Promise<boolean>;
   /** False when it was last read from elsewhere, e.g. from the same path of another host. */
   isOwn(file: { readonly uri: string; readonly root: string | null }): boolean;
 }

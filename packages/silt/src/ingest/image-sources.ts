@@ -12,6 +12,7 @@ export function createImageSources(s3: ImageSource): ImageSource {
     read: async (uri, options) => of(uri).read(uri, options),
     stampOf: async (uri) => of(uri).stampOf(uri),
     isGone: async (uri) => of(uri).isGone(uri),
+    hasRoot: async (file) => of(file.uri).hasRoot(file),
     isOwn: (file) => of(file.uri).isOwn(file),
   };
 }

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { SiltError } from "@silt/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type TemporaryStore, temporaryStore } from "../temporary-store.fixture.ts";
@@ -14,7 +14,8 @@ import type { SourceOutcome } from "./source-outcome.ts";
 import { imageFile } from "./walk-images.ts";
 
 const NOTHING = { records: [], vectors: new Float32Array(0) };
-const ALONE_ATTEMPTS = 10;
+const EXTRACTIONS_MAX = 3;
+const BATCH_SOURCES = 16;
 
 let temporary: TemporaryStore;
 let pictures: PictureFolder;
@@ -37,8 +38,10 @@ const A = fileOf("a.png");
 const put = (key: string, byte: number, metadata: Readonly<Record<string, string>> = {}) =>
   bucket.put(key, new Uint8Array([byte]), metadata);
 
+type During = (uri: string) => unknown;
+
 /** Makes of a picture records in `lines` and `images` that tell its first byte; `during` happens while it does. */
-function poolThat(during: () => unknown): ExtractPool & { readonly taken: number } {
+function poolThat(during: During): ExtractPool & { readonly taken: number } {
   let taken = 0;
   return {
     get taken() {
@@ -46,7 +49,7 @@ function poolThat(during: () => unknown): ExtractPool & { readonly taken: number
     },
     async extract({ uri, bytes, metadata, pipeline, textEmbedder, imageEmbedder }) {
       taken += 1;
-      await during();
+      await during(uri);
       const one = (what: string, { dimension }: { readonly dimension: number }) => {
         const records = [
           { id: `${uri}#${what}`, parent: uri, document: `byte ${bytes[0]}`, metadata },
@@ -73,7 +76,11 @@ interface Session extends AsyncDisposable {
 }
 
 /** As one process has it, with `during` while each picture is extracted. */
-function openSession(during: () => unknown = () => {}, into = targets): Session {
+function openSession(
+  during: During = () => {},
+  into = targets,
+  signal?: AbortSignal | undefined,
+): Session {
   const pool = poolThat(during);
   const outcomes: SourceOutcome[] = [];
   const sources = createImageSources(createS3Source(async () => bucket));
@@ -81,6 +88,7 @@ function openSession(during: () => unknown = () => {}, into = targets): Session 
     workers: 1,
     pool,
     retryFailed: false,
+    signal,
     onOutcome: (outcome) => void outcomes.push(outcome),
   });
   return {
@@ -228,7 +236,7 @@ describe("IngestSession", () => {
     expect(session.pool.taken).toBe(1);
   });
 
-  it("a picture that changes again and again is left unsettled, after a bounded number of rounds", async () => {
+  it("a picture that changes again and again is left unsettled, after three extractions at most", async () => {
     let byte = 0;
     put("a.png", byte);
     await using session = openSession(() => put("a.png", ++byte));
@@ -237,11 +245,129 @@ describe("IngestSession", () => {
     expect(session.outcomes).toEqual([
       { source: A.uri, outcome: "unsettled", reason: expect.stringContaining("try again") },
     ]);
-    expect(session.pool.taken).toBe(1 + ALONE_ATTEMPTS);
+    expect(session.pool.taken).toBe(EXTRACTIONS_MAX);
     await using later = openSession();
     await later.take();
     await later.flush();
     expect(await documents()).toEqual([`byte ${byte}`]);
+  });
+
+  it("a hot picture does not hold the others", async () => {
+    let byte = 0;
+    let extractions = 0;
+    const isAgain = Promise.withResolvers<void>();
+    const others = Promise.withResolvers<void>();
+    await using session = openSession(async (uri) => {
+      if (uri !== A.uri) return;
+      put("a.png", ++byte);
+      if (++extractions < 2) return;
+      isAgain.resolve();
+      await others.promise;
+    });
+    put("a.png", byte);
+    await session.take();
+    const flushing = session.flush();
+    await isAgain.promise;
+    const keys = Array.from({ length: BATCH_SOURCES }, (_, n) => `p-${n}.png`);
+    for (const key of keys) {
+      put(key, 1);
+      await session.take(fileOf(key));
+    }
+    expect(session.told).toEqual(keys.map(() => "ingested"));
+    const next = session.flush();
+    others.resolve();
+    await next;
+    expect(session.outcomes.at(-1)).toMatchObject({ source: A.uri, outcome: "unsettled" });
+    expect(extractions).toBe(EXTRACTIONS_MAX);
+    await flushing;
+    // Each batch is one run, and so is each round.
+    const [status] = await temporary.store.status("images");
+    expect(status?.shards[0]?.pending).toBe(1 + EXTRACTIONS_MAX);
+  });
+
+  it("F13 when the time is up no further round is begun", async () => {
+    const controller = new AbortController();
+    let byte = 0;
+    const during = () => {
+      put("a.png", ++byte);
+      if (byte === 2) controller.abort(new SiltError("unavailable", "The time is up"));
+    };
+    await using session = openSession(during, targets, controller.signal);
+    put("a.png", byte);
+    await session.take();
+    await expect(session.flush()).rejects.toThrow("The time is up");
+    expect(session.told).toEqual([]);
+    expect(session.pool.taken).toBe(2);
+  });
+
+  it("tells what it found where others have registered since", async () => {
+    const before = (meanwhile: () => unknown) => {
+      const { head } = bucket;
+      bucket.head = async (key) => {
+        bucket.head = head;
+        await meanwhile();
+        await elsewhere();
+        return head(key);
+      };
+    };
+    const told = async () => {
+      put("a.png", 1);
+      await using session = openSession();
+      await session.take();
+      await session.flush();
+      return session.told;
+    };
+    before(() => bucket.objects.delete("a.png"));
+    expect(await told()).toEqual(["nothing"]);
+    before(() => put("a.png", 2));
+    expect(await told()).toEqual(["unchanged"]);
+    expect(await documents()).toEqual(["byte 2"]);
+  });
+
+  it("without leave to delete, takes back nothing that others have registered since", async () => {
+    put("a.png", 1);
+    const { head } = bucket;
+    bucket.head = async (key) => {
+      bucket.head = head;
+      put("a.png", 2);
+      await elsewhere();
+      bucket.objects.delete("a.png");
+      return head(key);
+    };
+    await using session = openSession();
+    await session.take(A, false);
+    await session.flush();
+    expect(session.told).toEqual(["nothing"]);
+    expect(await documents()).toEqual(["byte 2"]);
+  });
+
+  it("without leave to delete, takes back a new file that was removed, and none of a missing disk", async () => {
+    const removals = {
+      "the disk": (disk: string) => renameSync(disk, `${disk}-elsewhere`),
+      "a disk that leaves its folder": (disk: string) => {
+        renameSync(disk, `${disk}-elsewhere`);
+        mkdirSync(disk);
+      },
+      "the picture": (disk: string) => renameSync(`${disk}/a.png`, `${disk}-a.png`),
+    };
+    const told: Record<string, readonly string[]> = {};
+    for (const [what, remove] of Object.entries(removals)) {
+      using place = pictureFolder();
+      const disk = place.pathOf("disk");
+      mkdirSync(disk);
+      for (const name of ["a.png", "b.png"]) writeFileSync(`${disk}/${name}`, what);
+      await using session = openSession();
+      await session.take(imageFile(`${disk}/a.png`, disk), false);
+      remove(disk);
+      await session.flush();
+      told[what] = session.told;
+    }
+    expect(told).toEqual({
+      "the disk": ["ingested"],
+      "a disk that leaves its folder": ["ingested"],
+      "the picture": ["deleted"],
+    });
+    expect(await documents()).toHaveLength(2);
   });
 
   it("without leave to delete, only takes back what nobody knew before", async () => {

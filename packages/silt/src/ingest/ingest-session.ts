@@ -2,10 +2,11 @@
  * An ingest in progress: sources are prepared side by side, gathered, and registered batch by batch.
  * A source is told as done only when its batch is registered and, seen once more after that, it still is
  * what was registered. For whoever was told of a change before saw the old guard, and could rightly find
- * that there was nothing to do; whoever is told of one after it sees ours. Memory: at most a batch for
- * each source that the caller takes up at the same time, and the pictures in the hands of the threads.
+ * that there was nothing to do; whoever is told of one after it sees ours. What is another one by then is
+ * settled by itself, and holds no other batch. Memory: at most a batch for each source that the caller
+ * takes up at the same time, the pictures in the hands of the threads, and a bounded number to settle.
  */
-import { type Guard, isSiltError, type Ports, type RegisteredRun } from "@silt/core";
+import { isSiltError, type Ports, type RegisteredRun } from "@silt/core";
 import { createExtractPool, type ExtractPool } from "./extract-pool.ts";
 import type { ImageFile, ImageSource } from "./image-source.ts";
 import { collectionsSince, type IngestTargets } from "./open-targets.ts";
@@ -17,6 +18,7 @@ import {
 } from "./prepare-source.ts";
 import { countItems, registerChanges, TRANSACTION_ITEMS_MAX } from "./register-changes.ts";
 import { createRunStandings } from "./run-standing.ts";
+import { type OpenSource, type SettleContext, settleSource, stands } from "./settle-source.ts";
 import { countRecords, type SourceChange } from "./source-change.ts";
 import { outcomeOf, type SourceOutcome } from "./source-outcome.ts";
 
@@ -38,8 +40,8 @@ const BATCH_RECORDS_MAX = 4_000;
 const BATCH_MS_MAX = 2_000;
 const REGISTER_ATTEMPTS_MAX = 2;
 const RETRY_PAUSE_MS = 500;
-/** Other processes that ingest the same source move its guard; its owner can change it meanwhile. */
-const ALONE_ATTEMPTS_MAX = 10;
+/** With so many sources to be taken up again, no other ones are begun. */
+const UNSETTLED_MAX = BATCH_SOURCES_MAX;
 
 interface Gathered {
   readonly change: SourceChange;
@@ -55,7 +57,11 @@ export class IngestSession implements AsyncDisposable {
   /** Sources that were begun and are not done. */
   readonly #inHand = new Map<string, PromiseWithResolvers<void>>();
   #gathered: Gathered[] = [];
+  readonly #flushing = new Set<Promise<void>>();
   #registering: Promise<void> = Promise.resolve();
+  #settling: Promise<void> = Promise.resolve();
+  /** Sources that wait for a turn of `#settling`, or have it. */
+  #unsettled = 0;
   #timer: AbortController | undefined;
   #failure: { readonly error: unknown } | undefined;
 
@@ -88,8 +94,9 @@ export class IngestSession implements AsyncDisposable {
    */
   async ingest(file: ImageFile, options: { readonly mayDelete: boolean }): Promise<void> {
     this.#throwFailure();
+    while (this.#unsettled >= UNSETTLED_MAX) await this.#settling;
     for (let other = this.#inHand.get(file.uri); other; other = this.#inHand.get(file.uri)) {
-      if (this.#gathered.some(({ change }) => change.file.uri === file.uri)) await this.flush();
+      if (this.#gathered.some(({ change }) => change.file.uri === file.uri)) await this.#flush();
       else await other.promise;
     }
     this.#inHand.set(file.uri, Promise.withResolvers());
@@ -105,7 +112,7 @@ export class IngestSession implements AsyncDisposable {
     } finally {
       if (!isGathered) this.#letGo(file);
     }
-    if (this.#isFull()) await this.flush();
+    if (this.#isFull()) await this.#flush();
   }
 
   async #prepare(file: ImageFile, options: PrepareOptions): Promise<PreparedSource> {
@@ -122,28 +129,44 @@ export class IngestSession implements AsyncDisposable {
     return prepared;
   }
 
-  /** Registers what was gathered. */
+  /** Registers what was gathered; returns when all that was flushed before is done, too. */
   async flush(): Promise<void> {
-    const batch = this.#gathered;
-    this.#gathered = [];
-    this.#timer?.abort();
-    this.#timer = undefined;
-    const turn = this.#registering.then(() => this.#register(batch));
-    this.#registering = turn.catch(() => {});
-    await turn;
+    const others = Promise.allSettled(this.#flushing);
+    try {
+      await this.#flush();
+    } finally {
+      await others;
+    }
     this.#throwFailure();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#timer?.abort();
+    // Who aborted does not wait for a store that hangs.
+    if (this.#options.signal?.aborted !== true) await Promise.allSettled(this.#flushing);
     if (this.#options.pool === undefined) await this.#pool[Symbol.asyncDispose]();
+  }
+
+  /** Registers what was gathered; returns when that is told, whatever became of other batches. */
+  #flush(): Promise<void> {
+    const batch = this.#gathered;
+    this.#gathered = [];
+    this.#timer?.abort();
+    this.#timer = undefined;
+    // Promises rather than `await`: what stands is not to be held while the others are settled.
+    const flushing = this.#inTurn(() => this.#register(batch))
+      .then((registered) => this.#tellWhatStands(registered))
+      .then((open) => this.#settleEach(open))
+      .finally(() => this.#flushing.delete(flushing));
+    this.#flushing.add(flushing);
+    return flushing;
   }
 
   /** Gathers the change, after what lies there when both don't fit into one transaction. */
   async #gather(gathered: Gathered): Promise<void> {
     const exceeds = () =>
       countItems(changesOf([...this.#gathered, gathered]), this.#targets) > TRANSACTION_ITEMS_MAX;
-    while (this.#gathered.length > 0 && exceeds()) await this.flush();
+    while (this.#gathered.length > 0 && exceeds()) await this.#flush();
     this.#gathered.push(gathered);
     if (this.#timer === undefined) this.#flushLater();
   }
@@ -157,7 +180,7 @@ export class IngestSession implements AsyncDisposable {
     const timer = new AbortController();
     this.#timer = timer;
     this.#ports.clock.sleep(BATCH_MS_MAX, timer.signal).then(
-      () => this.flush().catch((error) => this.#fail(error)),
+      () => this.#flush().catch((error) => this.#fail(error)),
       () => {}, // flushed before
     );
   }
@@ -173,15 +196,25 @@ export class IngestSession implements AsyncDisposable {
     if (failure !== undefined) throw failure.error;
   }
 
-  async #register(batch: readonly Gathered[]): Promise<void> {
+  /** One transaction at a time, in the order of the flushes. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#registering.then(work);
+    this.#registering = turn.then(
+      () => {},
+      () => {},
+    );
+    return turn;
+  }
+
+  /** The batch, registered or refused together. */
+  async #register(batch: readonly Gathered[]): Promise<readonly OpenSource[]> {
     this.#context.standings.forget();
     try {
-      if (batch.length === 0) return;
-      const isRegistered = await this.#tryTogether(changesOf(batch));
-      const open = isRegistered ? await this.#tellWhatStands(batch) : batch;
-      for (const each of open) await this.#registerAlone(each, { isRegistered });
-    } finally {
+      const isRegistered = batch.length > 0 && (await this.#tryTogether(changesOf(batch)));
+      return batch.map((each) => ({ ...each, isRegistered }));
+    } catch (error) {
       for (const { change } of batch) this.#letGo(change.file);
+      throw error;
     }
   }
 
@@ -202,73 +235,65 @@ export class IngestSession implements AsyncDisposable {
   }
 
   /** Tells what became of the sources that are as they were registered, and gives the others. */
-  async #tellWhatStands(batch: readonly Gathered[]): Promise<readonly Gathered[]> {
-    const looks = await Promise.all(batch.map(({ change }) => this.#stands(change)));
-    for (const [index, { change }] of batch.entries()) {
-      if (looks[index]) this.#options.onOutcome(outcomeOf(change));
-    }
-    return batch.filter((_, index) => !looks[index]);
-  }
-
-  /** False when it can't be told, too: whoever reads the source again then meets the trouble. */
-  async #stands({ file, stamp }: SourceChange): Promise<boolean> {
+  async #tellWhatStands(batch: readonly OpenSource[]): Promise<readonly OpenSource[]> {
+    const { sources } = this.#context;
+    const left = new Set(batch);
     try {
-      return (await this.#context.sources.stampOf(file.uri)) === stamp;
+      const looks = await Promise.all(
+        batch.map(
+          async ({ change, isRegistered }) => isRegistered && (await stands(sources, change)),
+        ),
+      );
+      for (const [index, each] of batch.entries()) {
+        if (!looks[index]) continue;
+        left.delete(each);
+        this.#letGo(each.change.file);
+        this.#options.onOutcome(outcomeOf(each.change));
+      }
+      return [...left];
     } catch (error) {
-      if (isSiltError(error, "unavailable")) return false;
+      for (const { change } of left) this.#letGo(change.file);
       throw error;
     }
   }
 
-  /**
-   * A guard of the batch moved, or a source that is registered is another one now: guard and source are
-   * read again until both stand still, and only a new content is extracted again.
-   */
-  async #registerAlone(
-    gathered: Gathered,
-    { isRegistered }: { readonly isRegistered: boolean },
-  ): Promise<void> {
-    const { file } = gathered.change;
-    let earlier = gathered.change;
-    let registered = isRegistered ? earlier : undefined;
-    let { mayDelete } = gathered;
-    for (let attempt = 1; attempt <= ALONE_ATTEMPTS_MAX; attempt++) {
-      // What nobody knew before is only undone: who was told that it went found nothing to delete.
-      mayDelete ||= registered !== undefined && !isKnown(registered.guard);
-      const prepared = await this.#prepare(file, { mayDelete, earlier });
-      if (prepared.prepared === "outcome") {
-        this.#options.onOutcome(concluded(prepared.outcome, registered));
-        return;
-      }
-      earlier = prepared.change;
-      if (await this.#tryTogether([earlier])) {
-        if (await this.#stands(earlier)) {
-          this.#options.onOutcome(outcomeOf(earlier));
-          return;
-        }
-        registered = earlier;
-      }
-      this.#context.standings.forget();
+  /** One at a time, also of several batches, so that at most one more picture is in memory. */
+  #settleEach(open: readonly OpenSource[]): Promise<void> {
+    if (open.length === 0) return Promise.resolve();
+    this.#unsettled += open.length;
+    const turn = this.#settling.then(() => this.#settle(open));
+    this.#settling = turn
+      .catch(() => {})
+      .then(() => {
+        this.#unsettled -= open.length;
+      });
+    return turn;
+  }
+
+  async #settle(open: readonly OpenSource[]): Promise<void> {
+    const { sources, signal } = this.#context;
+    const context: SettleContext = {
+      ports: this.#ports,
+      sources,
+      signal,
+      prepare: (file, options) => this.#prepare(file, options),
+      register: async (change) => {
+        const isRegistered = await this.#inTurn(() => this.#tryTogether([change]));
+        this.#context.standings.forget();
+        return isRegistered;
+      },
+    };
+    try {
+      for (const each of open) this.#options.onOutcome(await settleSource(context, each));
+    } finally {
+      for (const { change } of open) this.#letGo(change.file);
     }
-    const reason = `Cannot ingest "${file.uri}": it changed, or others ingested it, ${ALONE_ATTEMPTS_MAX} times meanwhile; try again`;
-    this.#options.onOutcome({ source: file.uri, outcome: "unsettled", reason });
   }
 
   #letGo(file: ImageFile): void {
     this.#inHand.get(file.uri)?.resolve();
     this.#inHand.delete(file.uri);
   }
-}
-
-/** True when there may be records of the source. */
-function isKnown(guard: Guard | undefined): boolean {
-  return guard !== undefined && (guard.sourceDigest !== null || guard.failure !== null);
-}
-
-/** Where a last look found nothing to do, what this session registered is what became of the source. */
-function concluded(found: SourceOutcome, registered: SourceChange | undefined): SourceOutcome {
-  const isNothing = found.outcome === "unchanged" || found.outcome === "nothing";
-  return isNothing && registered !== undefined ? outcomeOf(registered) : found;
 }
 
 const changesOf = (gathered: readonly Gathered[]) => gathered.map(({ change }) => change);

@@ -30,12 +30,19 @@ export interface PrepareContext {
 export interface PrepareOptions {
   /** A file that is not there any more loses its records; else nothing is done about it. */
   readonly mayDelete: boolean;
+  /** Asked when a file is gone that may not lose its records: whether these may be taken back. */
+  readonly mayUndo?: ((guard: Guard | undefined) => Promise<boolean>) | undefined;
   /** What the same source gave before: an unchanged digest needs no second extraction. */
   readonly earlier?: SourceChange | undefined;
 }
 
 export type PreparedSource =
-  | { readonly prepared: "outcome"; readonly outcome: SourceOutcome }
+  | {
+      readonly prepared: "outcome";
+      readonly outcome: SourceOutcome;
+      /** That it follows from. */
+      readonly guard: Guard | undefined;
+    }
   | { readonly prepared: "change"; readonly change: SourceChange };
 
 export interface LookedAt {
@@ -78,7 +85,11 @@ export async function prepareSource(
 ): Promise<PreparedSource> {
   const source = file.uri;
   const { guard, read, judgement } = await lookAt(context, file);
-  const settled = (outcome: SourceOutcome): PreparedSource => ({ prepared: "outcome", outcome });
+  const settled = (outcome: SourceOutcome): PreparedSource => ({
+    prepared: "outcome",
+    outcome,
+    guard,
+  });
   if (read.outcome === "denied") {
     return settled({ source, outcome: "denied", reason: read.reason });
   }
@@ -93,7 +104,7 @@ export async function prepareSource(
       return settled({ source, outcome: "unsettled", reason });
     }
     case "delete": {
-      if (!options.mayDelete) break;
+      if (!options.mayDelete && (await options.mayUndo?.(guard)) !== true) break;
       const change = { change: "deleted", file, guard, stamp: GONE_STAMP } as const;
       return { prepared: "change", change };
     }

@@ -1,7 +1,7 @@
 /** A picture and its sidecar as they lie on the disk now, with the digest that tells whether they changed. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { opendir, readFile, stat } from "node:fs/promises";
 import { reasonOf, SiltError, sha256Of } from "@silt/core";
 import { IMAGE_BYTES_MAX } from "@silt/embed";
 import { GONE_STAMP, type SourceRead } from "./image-source.ts";
@@ -79,6 +79,21 @@ export async function isGone(path: string): Promise<boolean> {
     throw new SiltError("unavailable", `Cannot look at "${path}": ${reasonOf(error)}; try again`, {
       cause: error,
     });
+  }
+}
+
+/** True for a folder with something in it: where a disk was mounted, an empty one stays. */
+export async function hasEntries(folder: string): Promise<boolean> {
+  try {
+    await using opened = await opendir(folder);
+    return (await opened.read()) !== null;
+  } catch (error) {
+    if (isAbsent(error) || isDenied(error)) return false;
+    throw new SiltError(
+      "unavailable",
+      `Cannot look into "${folder}": ${reasonOf(error)}; try again`,
+      { cause: error },
+    );
   }
 }
 

@@ -98,6 +98,8 @@ export function createS3Source(openBucket: (name: string) => Promise<SourceBucke
       const { bucket, key } = await locate(uri);
       return (await bucket.head(key)).outcome === "absent";
     },
+    // What S3 says to be absent is.
+    hasRoot: async () => true,
     // An object has one name, whichever machine reads it.
     isOwn: ({ uri }) => isS3Uri(uri),
   };

@@ -37,6 +37,11 @@ export function rootOf(folder: string): string {
   return `${hostname()}:${folder}`;
 }
 
+/** The folder of {@link rootOf}; undefined for one of another host. */
+export function folderOfRoot(root: string): string | undefined {
+  return isOfThisHost(root) ? root.slice(`${hostname()}:`.length) : undefined;
+}
+
 /** True when the file was last read on this machine. */
 export function isOfThisHost(root: string | null): boolean {
   return root?.startsWith(`${hostname()}:`) === true;

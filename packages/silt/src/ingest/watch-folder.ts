@@ -114,7 +114,10 @@ export async function watchFolder(
     }
     if (lookedAtAll) await changed.waiting(signal);
   }
-  await session.flush();
+  await session.flush().catch((error) => {
+    // What was not settled by then is found when everything is looked at again.
+    if (error !== signal.reason) throw error;
+  });
 }
 
 async function openFolder(folder: string): Promise<ImageRoot> {
