@@ -87,6 +87,8 @@ export class SweepRound {
       if (health.outcome === "late") this.late.shards += 1;
       else this.counts.shards += 1;
       if (health.outcome === "done") this.#tellHealth(shard, health.value);
+      // Of what cannot be read the other gauges tell nothing.
+      if (health.outcome === "failed") this.#context.metrics.gauge("StuckShards", 1);
     }
   }
 

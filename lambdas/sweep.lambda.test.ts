@@ -178,6 +178,18 @@ describe("the sweep function", () => {
     expect(warnings).toMatchObject([{ message: "Cannot send: the queue is down" }]);
   });
 
+  it("a shard that cannot be read is stuck, not silent", async () => {
+    await write("notes");
+    const { log, ...rest } = store.context.ports;
+    const readApplied = async () => {
+      throw new SiltError("unavailable", "Cannot read: throttled");
+    };
+    const wiring = testWiring(store);
+    const ports = async () => ({ ...rest, log: { ...log, readApplied } });
+    await createSweepHandler({ ...wiring, ports })({}, testContext());
+    expect([...wiring.values]).toEqual([["StuckShards", [1]]]);
+  });
+
   it("one collection that takes all the time does not keep the others from the collector for ever", async () => {
     for (const name of ["busy", "notes", "words"]) await write(name);
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
