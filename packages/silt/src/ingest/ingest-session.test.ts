@@ -412,7 +412,7 @@ describe("IngestSession", () => {
     await elsewhere();
     put("a.png", 2);
     await expect(session.take()).rejects.toMatchObject({
-      kind: "conflict",
+      kind: "fenced",
       message: expect.stringContaining("start it again"),
     });
     expect(await documents()).toEqual(["byte 1"]);

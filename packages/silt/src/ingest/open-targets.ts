@@ -75,7 +75,7 @@ export async function openTargets(
 /**
  * The collections as they are now, when the guard's records lie in one that was made since the targets
  * were opened: what lies there would be forgotten with the guard. Undefined when the targets have them
- * all. Throws `conflict` when one that the pipeline fills was made anew.
+ * all. Throws `fenced` when one that the pipeline fills was made anew: no retry with these targets helps.
  */
 export async function collectionsSince(
   ports: Ports,
@@ -97,7 +97,7 @@ export async function collectionsSince(
 
 function madeAnew(name: string): SiltError {
   return new SiltError(
-    "conflict",
+    "fenced",
     `Cannot ingest into collection "${name}": it was deleted or made anew since this ingest began; start it again`,
   );
 }

@@ -35,7 +35,7 @@ function startWatch() {
       arrival.resolve();
     },
   });
-  const failed = ended.then(() => Promise.reject(new Error("the watch ended")));
+  const failed = ended.then(() => Promise.reject<never>(new Error("the watch ended")));
   failed.catch(() => {});
   return {
     events,
@@ -142,6 +142,29 @@ describe("watchFolder()", () => {
     await watch.next("ready");
     await watch.stop();
     expect((await idsOf(store, "images")).length).toBe(1);
+  });
+
+  it("ends when a collection was made anew, for it would write into the old one", async () => {
+    const watch = startWatch();
+    await watch.next("ready");
+    await pictures.paint("a.png", 1);
+    await watch.next("compacted");
+    const { objects } = store.context.ports;
+    for (const { key } of await objects.list("collections/images/", { limit: 100 })) {
+      await objects.delete(key);
+    }
+    const other = await temporary.reopen();
+    await other.ingest([pictures.path], { pipeline: "image" });
+    await pictures.paint("a.png", 2);
+    await expect(watch.next("failed")).rejects.toMatchObject({
+      kind: "fenced",
+      message: expect.stringContaining("start it again"),
+    });
+    // Started again, it loses nothing.
+    const again = startWatch();
+    expect(await again.next("ingested")).toMatchObject({ source: pictures.uriOf("a.png") });
+    await again.next("ready");
+    await again.stop();
   });
 
   it("refuses a file", async () => {

@@ -77,7 +77,8 @@ interface Watch {
 
 /**
  * Ingests what appears, changes or goes in a folder until the signal. Throws `invalid` for what is no
- * folder, `corrupt` for a damaged store; other trouble is an event.
+ * folder, `corrupt` for a damaged store, `fenced` when a collection was made anew meanwhile: started again,
+ * it finds what is to be done. Other trouble is an event.
  */
 export async function watchFolder(
   ports: Ports,
