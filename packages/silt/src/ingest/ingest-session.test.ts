@@ -285,6 +285,35 @@ describe("IngestSession", () => {
     expect(status?.shards[0]?.pending).toBe(1 + EXTRACTIONS_MAX);
   });
 
+  it("with a batch of hot pictures to settle no other one is begun", async () => {
+    const keys = Array.from({ length: BATCH_SOURCES }, (_, n) => `p-${n}.png`);
+    const extracted: string[] = [];
+    const isAgain = Promise.withResolvers<void>();
+    const late = Promise.withResolvers<void>();
+    await using session = openSession(async (uri) => {
+      extracted.push(uri);
+      if (extracted.length <= BATCH_SOURCES) return;
+      isAgain.resolve();
+      await late.promise;
+    });
+    for (const key of keys) put(key, 1);
+    const taking = keys.map((key) => session.take(fileOf(key)));
+    const { head } = bucket;
+    bucket.head = async (key) => {
+      if (bucket.objects.get(key)?.bytes[0] === 1) put(key, 2);
+      return head(key);
+    };
+    await isAgain.promise;
+    put("late.png", 2);
+    taking.push(session.take(fileOf("late.png")));
+    late.resolve();
+    await Promise.all(taking);
+    await session.flush();
+    expect(session.told).toEqual([...keys, "late.png"].map(() => "ingested"));
+    expect(extracted).toHaveLength(2 * BATCH_SOURCES + 1);
+    expect(extracted.at(-1)).toBe(fileOf("late.png").uri);
+  });
+
   it("F13 when the time is up no further round is begun", async () => {
     const controller = new AbortController();
     let byte = 0;
