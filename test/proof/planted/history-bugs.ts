@@ -34,7 +34,7 @@ export const HISTORY_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: `${CORE}/collect-shard.ts`,
-        find: "  const { view } = await look(ports, shard, signal);\n  const done = await deleteRipe(work, view, ripe);",
+        find: "  const after = await lookAgain(work, retired);\n  const done = after === undefined ? nothing : await deleteRipe(work, after.view, ripe);",
         replace:
           "  const { view } = before;\n  const known = view.history.versions.filter(({ ref }) => !retired.includes(ref.version));\n  const done = await deleteRipe(work, { ...view, history: { ...view.history, versions: known } }, ripe);",
       },

@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { SiltError } from "@silt/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type TemporaryStore, temporaryStore } from "../temporary-store.fixture.ts";
-import type { ExtractPool } from "./extract-pool.ts";
+import { type During, poolThat } from "./extract-pool.fixture.ts";
 import type { ImageFile } from "./image-source.ts";
 import { createImageSources } from "./image-sources.ts";
 import { IngestSession } from "./ingest-session.ts";
@@ -13,7 +13,6 @@ import { createS3Source } from "./s3-source.ts";
 import type { SourceOutcome } from "./source-outcome.ts";
 import { imageFile } from "./walk-images.ts";
 
-const NOTHING = { records: [], vectors: new Float32Array(0) };
 const EXTRACTIONS_MAX = 3;
 const BATCH_SOURCES = 16;
 
@@ -37,35 +36,6 @@ const fileOf = (key: string): ImageFile => ({ uri: `s3://b/${key}`, root: "s3://
 const A = fileOf("a.png");
 const put = (key: string, byte: number, metadata: Readonly<Record<string, string>> = {}) =>
   bucket.put(key, new Uint8Array([byte]), metadata);
-
-type During = (uri: string) => unknown;
-
-/** Makes of a picture records in `lines` and `images` that tell its first byte; `during` happens while it does. */
-function poolThat(during: During): ExtractPool & { readonly taken: number } {
-  let taken = 0;
-  return {
-    get taken() {
-      return taken;
-    },
-    async extract({ uri, bytes, metadata, pipeline, textEmbedder, imageEmbedder }) {
-      taken += 1;
-      await during(uri);
-      const one = (what: string, { dimension }: { readonly dimension: number }) => {
-        const records = [
-          { id: `${uri}#${what}`, parent: uri, document: `byte ${bytes[0]}`, metadata },
-        ];
-        return { records, vectors: new Float32Array(dimension).fill(0.5) };
-      };
-      return {
-        lines: pipeline === "image" ? NOTHING : one("line-0001", textEmbedder),
-        words: NOTHING,
-        images: pipeline === "text" ? NOTHING : one("image", imageEmbedder),
-        warnings: [],
-      };
-    },
-    async [Symbol.asyncDispose]() {},
-  };
-}
 
 interface Session extends AsyncDisposable {
   take(file?: ImageFile, mayDelete?: boolean): Promise<void>;
