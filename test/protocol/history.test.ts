@@ -123,6 +123,13 @@ describe("rollbackShard()", () => {
     expect(await pointerOf(world)).toMatchObject({ version: 3 });
   });
 
+  it("F59 hints when it is refused, for whoever met its lease has dropped a hint", async () => {
+    await write(world, run([put("d")]));
+    await world.ports.hints.receive(10);
+    await expect(rollback(9)).rejects.toMatchObject({ kind: "invalid" });
+    expect(await world.ports.hints.receive(10)).toMatchObject([{ shard: world.shard.shard }]);
+  });
+
   it("I6 refuses a version that was given up", async () => {
     const [, second] = (await readHistory(world.ports, world.shard)).versions;
     if (second === undefined) throw new Error("no version 2");

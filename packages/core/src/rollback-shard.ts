@@ -51,7 +51,9 @@ export async function rollbackShard(
   options: RollbackOptions,
 ): Promise<RollbackReport> {
   checkNote(`roll "${shard.collection}" back`, "reason", options.reason ?? "");
-  const done = await underLease(ports, policy, shard, options, async (lease, signal) => {
+  const isRefusal = (error: unknown) => isSiltError(error, "invalid");
+  const asked = { ...options, isRefusal };
+  const done = await underLease(ports, policy, shard, asked, async (lease, signal) => {
     const state = await readShardState(ports, lease, policy.compaction.runsMax);
     return unlessOvertaken(ports.objects, shard, state.base, () =>
       rollback(ports, identity, lease, state, { ...options, signal }),

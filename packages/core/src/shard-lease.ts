@@ -10,6 +10,8 @@ export interface LeaseOptions {
   /** Names the process in the lease and in messages. */
   readonly holder: string;
   readonly signal?: AbortSignal | undefined;
+  /** True for a failure of what was asked for, which says nothing about the shard: others may be waiting. */
+  readonly isRefusal?: (error: unknown) => boolean;
 }
 
 export type LeaseOutcome<T> =
@@ -41,7 +43,7 @@ export async function underLease<T>(
     const signal = AbortSignal.any([heartbeat.signal, ...(options.signal ? [options.signal] : [])]);
     return { outcome: "done", value: await work(acquired.lease, signal) };
   } catch (error) {
-    hint = isLostRace(error);
+    hint = isLostRace(error) || options.isRefusal?.(error) === true;
     throw error;
   } finally {
     heartbeat.stop();

@@ -20,5 +20,6 @@ export const KNOWN_SEEDS: readonly { readonly seed: number; readonly why: string
     seed: 5_029_456,
     why: "a collector slept between an old pointer and items that pin versions beyond it",
   },
+  { seed: 7_013_061, why: "a rollback that is refused had the lease that a compactor met" },
   { seed: 5094, why: "a retry leaves out an id whose former parent was replaced since" },
 ];
