@@ -34,7 +34,7 @@ interface Own {
 
 /** Other processes that ingest the same source move its guard. */
 const ROUNDS_MAX = 10;
-/** Rounds that met another content: with the first extraction, a picture costs at most one more. */
+/** Rounds that met another content: so many extractions more than the first at most. */
 const CHANGED_ROUNDS_MAX = 2;
 const PAUSE_MS_FIRST = 100;
 const PAUSE_MS_MAX = 2_000;
